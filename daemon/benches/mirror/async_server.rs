@@ -1,0 +1,90 @@
+//! The servers that hold many connections at once, in one thread.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::task::LocalSet;
+
+use crate::pattern::Verifier;
+use crate::server::Tally;
+
+const SCRATCH: usize = 256 << 10;
+/// Large enough for anything an echoing client sends at a time.
+const ECHO: usize = 1024;
+
+thread_local! {
+    /// Shared by all connections, so that ten thousand of them cost no buffers.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+}
+
+/// `echo` sends back what it reads; `count` answers at the end how many bytes there were; `mirror` only reads.
+pub(crate) fn serve(mode: &str, listener: TcpListener, tally: &Arc<Tally>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(|e| e.to_string())?;
+    listener.set_nonblocking(true).map_err(|e| e.to_string())?;
+    LocalSet::new().block_on(&runtime, async {
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
+        loop {
+            let (stream, _) = listener.accept().await.map_err(|e| format!("accept: {e}"))?;
+            let tally = Arc::clone(tally);
+            tally.opened();
+            if mode == "echo" {
+                tokio::task::spawn_local(async move { tally.closed(echo(&stream, &tally).await) });
+            } else {
+                let answers = mode == "count";
+                tokio::task::spawn_local(async move { tally.closed(read_all(&stream, &tally, answers).await) });
+            }
+        }
+    })
+}
+
+async fn echo(stream: &TcpStream, tally: &Tally) -> Result<(), String> {
+    stream.set_nodelay(true).map_err(|e| e.to_string())?;
+    let mut buffer = [0; ECHO];
+    loop {
+        stream.readable().await.map_err(|e| e.to_string())?;
+        let read = match stream.try_read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(e) => return Err(format!("the target's read: {e}")),
+        };
+        tally.add(read);
+        write_all(stream, &buffer[..read]).await.map_err(|e| format!("the target's write: {e}"))?;
+    }
+}
+
+async fn read_all(stream: &TcpStream, tally: &Tally, answers: bool) -> Result<(), String> {
+    let mut verifier = Verifier::new(&tally.pattern);
+    loop {
+        stream.readable().await.map_err(|e| e.to_string())?;
+        let read = BUFFER.with_borrow_mut(|buffer| {
+            let read = stream.try_read(buffer)?;
+            tally.add(read);
+            Ok(verifier.take(&buffer[..read]).map(|()| read))
+        });
+        match read {
+            Ok(Ok(0)) if answers => {
+                let total = verifier.seen.to_le_bytes();
+                return write_all(stream, &total).await.map_err(|e| format!("the target's answer: {e}"));
+            }
+            Ok(Ok(0)) => return Ok(()),
+            Ok(read) => drop(read?),
+            Err(e) if io::Error::kind(&e) == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(format!("a read of {}: {e}", if answers { "the target" } else { "the mirror" })),
+        }
+    }
+}
+
+pub(crate) async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}

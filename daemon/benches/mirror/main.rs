@@ -1,0 +1,246 @@
+//! The benchmark of the mirror: domoflux with a mirror attached beside proxies without one, each compared with a direct
+//! connection in the same round. Every byte is counted and contents are checked; only a lost or wrong byte fails it,
+//! speed never does. See `USAGE` in `options.rs`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "a benchmark stops where something it relies on is missing; nothing depends on it"
+)]
+
+mod async_server;
+mod client;
+mod contestant;
+mod crowd;
+mod footprint;
+mod options;
+mod pattern;
+mod process;
+mod role;
+mod server;
+mod speed;
+mod stage;
+mod table;
+mod trouble;
+mod verdict;
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use contestant::Contestant;
+use options::Options;
+use table::{Table, digits};
+use verdict::Verdict;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|a| a == role::FLAG) {
+        role::play(&args[1..]);
+        return ExitCode::SUCCESS;
+    }
+    match Options::parse(args.into_iter()) {
+        Ok(options) => Run::new(options).all(),
+        Err(error) => {
+            eprintln!("{error}\n{}", options::USAGE);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Says at once what went wrong, and again at the end.
+fn fail(faults: &mut Vec<String>, fault: String) {
+    eprintln!("FAIL {fault}");
+    faults.push(fault);
+}
+
+struct Run {
+    options: Options,
+    who: Vec<Contestant>,
+    /// Descriptors that a process may have.
+    descriptors: u64,
+    faults: Vec<String>,
+    verdicts: Vec<Verdict>,
+    json: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Run {
+    fn new(options: Options) -> Self {
+        let mut who: Vec<Contestant> = Contestant::ALL.into_iter().filter(|&c| options.includes(c)).collect();
+        let mut faults = Vec::new();
+        who.retain(|&c| match c.absent() {
+            // Without its subject a benchmark has nothing to say; the others are there to compare with.
+            Some(why) if c == Contestant::Domoflux => {
+                fail(&mut faults, why);
+                false
+            }
+            Some(why) => {
+                eprintln!("left out: {why}");
+                false
+            }
+            None => true,
+        });
+        let descriptors = process::raise_descriptors();
+        Self { options, who, descriptors, faults, verdicts: Vec::new(), json: serde_json::Map::new() }
+    }
+
+    fn all(mut self) -> ExitCode {
+        let steps: [(&str, fn(&mut Self)); 6] = [
+            ("speed", Self::speed),
+            ("memory", Self::memory),
+            ("trouble", Self::trouble),
+            ("held", Self::held),
+            ("flood", Self::flood),
+            ("size", Self::size),
+        ];
+        for (section, step) in steps {
+            let has_subject = section == "speed" || section == "memory" || self.who.contains(&Contestant::Domoflux);
+            if self.options.measures(section) && has_subject {
+                step(&mut self);
+            }
+        }
+        self.conclude()
+    }
+
+    fn columns(&self) -> Vec<&'static str> {
+        self.who.iter().map(|c| c.name()).collect()
+    }
+
+    fn speed(&mut self) {
+        let title = "Speed: direct as it is, the others as a ratio to it (CPU as it is); median of the rounds [least–most]";
+        let mut table = Table::new(title, &speed::FIGURES, self.columns());
+        for round in 0..self.options.rounds {
+            eprintln!("speed, round {} of {}", round + 1, self.options.rounds);
+            speed::round(&mut table, round, &self.who, &self.options.sizes, &mut self.faults);
+        }
+        table.print();
+        self.json.insert("speed".to_owned(), table.json());
+        self.judge_speed(&table);
+    }
+
+    fn judge_speed(&mut self, table: &Table) {
+        let ratio = |key| Some(table.ratio(key, "domoflux")?.median);
+        // The goal in bulk is the fastest proxy there is, in this very run.
+        let best = table.ratio("bulk", "haproxy").map(|s| s.median);
+        let cpu = table.absolute("cpu", "domoflux").map(|s| s.median);
+        self.verdicts.extend(
+            [
+                ratio("bulk").map(|v| Verdict::at_least("one stream, of direct", v, 0.45, best)),
+                cpu.map(|v| Verdict::at_most("CPU, s/GB", v, 0.40, Some(0.31))),
+                ratio("p50").map(|v| Verdict::at_most("64-byte echo, p50, times direct", v, 1.5, Some(1.33))),
+                ratio("p99").map(|v| Verdict::at_most("64-byte echo, p99, times direct", v, 2.0, None)),
+                ratio("chorus").map(|v| Verdict::at_least("messages/s on 32 connections, of direct", v, 0.27, Some(0.35))),
+                ratio("visits").map(|v| Verdict::at_least("connections/s, of direct", v, 0.30, Some(0.40))),
+            ]
+            .into_iter()
+            .flatten(),
+        );
+    }
+
+    fn memory(&mut self) {
+        // A process a connection has no figure that could be compared.
+        let who: Vec<Contestant> = self.who.iter().copied().filter(|c| !matches!(c, Contestant::Direct | Contestant::Socat)).collect();
+        let columns = who.iter().map(|c| c.name()).collect();
+        let mut table = Table::new("Memory; median [least–most]", &footprint::FIGURES, columns);
+        for round in 0..self.options.rounds.min(3) {
+            eprintln!("memory, round {}", round + 1);
+            for &who in &who {
+                if let Err(fault) = footprint::memory(&mut table, round, who, &self.options.sizes) {
+                    fail(&mut self.faults, format!("{} in memory: {fault}", who.name()));
+                }
+            }
+        }
+        table.print();
+        self.json.insert("memory".to_owned(), table.json());
+        let own = |key| Some(table.absolute(key, "domoflux")?.median);
+        self.verdicts.extend(
+            [
+                own("connection").map(|v| Verdict::at_most("an idle connection, KB", v, 2.0, Some(1.0))),
+                own("anonymous").map(|v| Verdict::at_most("at rest, anonymous, MB", v, 2.0, None)),
+                own("resident").map(|v| Verdict::at_most("at rest, resident, MB", v, 8.0, None)),
+            ]
+            .into_iter()
+            .flatten(),
+        );
+    }
+
+    fn trouble(&mut self) {
+        let title = "A mirror in trouble: healthy as it is, the others as a ratio to it; median of the rounds [least–most]";
+        let mut table = Table::new(title, &trouble::FIGURES, trouble::STATES.to_vec());
+        for round in 0..self.options.rounds {
+            eprintln!("trouble, round {} of {}", round + 1, self.options.rounds);
+            trouble::round(&mut table, round, &self.options.sizes, &mut self.faults);
+        }
+        table.print();
+        self.json.insert("trouble".to_owned(), table.json());
+        let table = &table;
+        let medians = |key| trouble::STATES[1..].iter().filter_map(move |s| Some((table.ratio(key, s)?.median, *s)));
+        let slowest = medians("bulk").min_by(|a, b| a.0.total_cmp(&b.0));
+        let latest = medians("p99").max_by(|a, b| a.0.total_cmp(&b.0));
+        let worst = |state: &str| format!("the worst: {state}");
+        self.verdicts.extend(
+            slowest.map(|(v, state)| Verdict::at_least("one stream with a mirror in trouble, of healthy", v, 0.95, None).with_note(worst(state))),
+        );
+        self.verdicts
+            .extend(latest.map(|(v, state)| Verdict::at_most("p99 with a mirror in trouble, times healthy", v, 1.25, None).with_note(worst(state))));
+    }
+
+    fn held(&mut self) {
+        eprintln!("held");
+        match footprint::held(self.options.sizes.held, self.descriptors) {
+            Ok(held) => {
+                let daemons = format!(
+                    "by {} daemons, as {} descriptors are allowed to each; the first held {}",
+                    held.daemons, self.descriptors, held.most
+                );
+                let by = if held.daemons > 1 { daemons } else { "by one daemon".to_owned() };
+                let note = format!("{by}; a message on each took {} s", digits(held.seconds));
+                let verdict = Verdict::at_least("connections held at once", held.connections as f64, 10_000.0, None);
+                self.verdicts.push(verdict.with_note(note));
+            }
+            Err(fault) => fail(&mut self.faults, format!("domoflux holding connections: {fault}")),
+        }
+    }
+
+    fn flood(&mut self) {
+        eprintln!("flood");
+        let clients = self.options.sizes.flood;
+        match footprint::flood(clients) {
+            Ok(peak) => {
+                // The 32 MiB that all queues share, what it has at rest, and the workers' buffers.
+                let verdict = Verdict::at_most("peak memory, MiB, while a mirror never reads", peak as f64 / 1_048_576.0, 48.0, None);
+                self.verdicts.push(verdict.with_note(format!("{clients} clients sent 1 MB each")));
+            }
+            Err(fault) => fail(&mut self.faults, format!("domoflux in the flood: {fault}")),
+        }
+    }
+
+    fn size(&mut self) {
+        match footprint::size() {
+            Ok(bytes) => self.verdicts.push(Verdict::at_most("the binary, MB", bytes as f64 / 1e6, 8.0, None)),
+            Err(fault) => fail(&mut self.faults, fault),
+        }
+    }
+
+    fn conclude(mut self) -> ExitCode {
+        if !self.verdicts.is_empty() {
+            println!("\ndomoflux");
+            self.verdicts.iter().for_each(Verdict::print);
+        }
+        for fault in &self.faults {
+            println!("FAIL {fault}");
+        }
+        let failed = !self.faults.is_empty();
+        self.json.insert("verdicts".to_owned(), self.verdicts.iter().map(Verdict::json).collect());
+        self.json.insert("faults".to_owned(), json!(self.faults));
+        if let Some(path) = &self.options.json
+            && let Err(error) = std::fs::write(path, format!("{:#}\n", serde_json::Value::Object(self.json)))
+        {
+            eprintln!("{}: {error}", path.display());
+            return ExitCode::from(2);
+        }
+        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}

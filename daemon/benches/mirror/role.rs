@@ -1,0 +1,135 @@
+//! The benchmark runs itself again for each server and client, so that none shares threads or a scheduler's mood with
+//! another. A role's answers are lines of JSON on its stdout; what it is asked comes as lines on its stdin, and the end
+//! of stdin ends it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{client, crowd, server};
+
+/// First argument of a process that plays a role.
+pub(crate) const FLAG: &str = "--role";
+/// Longer than any role needs for one answer, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Plays the role that the arguments after [`FLAG`] name, in the process made for it.
+pub(crate) fn play(args: &[String]) {
+    if let Err(fault) = play_or_fail(args) {
+        answer(&json!({ "error": fault }));
+    }
+}
+
+fn play_or_fail(args: &[String]) -> Result<(), String> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if let ["serve", mode] = args[..] {
+        return server::serve(mode);
+    }
+    let [name, front, rest @ ..] = &args[..] else { return Err("a role and an address are needed".to_owned()) };
+    let front: SocketAddr = front.parse().map_err(|e| format!("{front}: {e}"))?;
+    let number = |n: usize| rest.get(n).and_then(|v| v.parse().ok()).unwrap_or(0_usize);
+    let length = |n: usize| Duration::from_millis(number(n) as u64);
+    let (result, held) = match *name {
+        "hold" => return crowd::hold(front, number(0)),
+        "flood" => crowd::flood(front, number(0)),
+        "bulk" => client::bulk(front, length(0)),
+        "echo" => client::echo(front, number(0)),
+        "chorus" => crowd::chorus(front, number(0), length(1)),
+        "visits" => client::visits(front, length(0)),
+        other => Err(format!("no role is called {other}")),
+    }?;
+    answer(&result);
+    for _ in std::io::stdin().lines() {}
+    drop(held);
+    Ok(())
+}
+
+/// One line to whoever started this role.
+pub(crate) fn answer(value: &Value) {
+    println!("{value}");
+    // Nobody reads any more when the benchmark was interrupted; then stdin is at its end too.
+    let _ = std::io::stdout().flush();
+}
+
+/// Answers each line of stdin with what `answer_line` makes, and ends the process with stdin.
+pub(crate) fn answer_each_line(answer_line: impl Fn() -> String) {
+    let _ = answer_each_line_or_fail(|| Ok(answer_line()));
+    std::process::exit(0);
+}
+
+pub(crate) fn answer_each_line_or_fail(mut answer_line: impl FnMut() -> Result<String, String>) -> Result<(), String> {
+    for _ in std::io::stdin().lines() {
+        println!("{}", answer_line()?);
+    }
+    Ok(())
+}
+
+/// A role that runs, seen from the benchmark.
+pub(crate) struct Role {
+    name: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Value>,
+}
+
+impl Role {
+    pub(crate) fn start(args: &[&str]) -> Result<Self, String> {
+        let name = args.join(" ");
+        let this = std::env::current_exe().map_err(|e| e.to_string())?;
+        let mut child = Command::new(this)
+            .arg(FLAG)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| format!("{name}: {e}"))?;
+        let (sender, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || {
+            let values = stdout.lines().map_while(Result::ok);
+            values.map(|line| serde_json::from_str(&line).unwrap_or(Value::Null)).try_for_each(|v| sender.send(v))
+        });
+        let stdin = child.stdin.take();
+        Ok(Self { name, child, stdin, lines })
+    }
+
+    /// A server, and the address it listens on.
+    pub(crate) fn serve(mode: &str) -> Result<(Self, SocketAddr), String> {
+        let server = Self::start(&["serve", mode])?;
+        let port = server.line()?["port"].as_u64().unwrap_or(0) as u16;
+        Ok((server, SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+    }
+
+    /// The role's next answer.
+    pub(crate) fn line(&self) -> Result<Value, String> {
+        let value = self.lines.recv_timeout(PATIENCE).map_err(|e| format!("{}: {e}", self.name))?;
+        match value["error"].as_str() {
+            Some(error) => Err(format!("{}: {error}", self.name)),
+            None => Ok(value),
+        }
+    }
+
+    /// A number of the role's next answer.
+    pub(crate) fn ask(&mut self) -> Result<Value, String> {
+        let stdin = self.stdin.as_mut().ok_or("the role has ended")?;
+        writeln!(stdin, "?").map_err(|e| format!("{}: {e}", self.name))?;
+        self.line()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        // The end of its stdin is what a role waits for; a stuck one is killed.
+        self.stdin = None;
+        crate::process::reap(&mut self.child, Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,134 @@
+//! The command line, one file a subcommand.
+
+mod call;
+mod check;
+mod client;
+mod daemon;
+mod demo;
+mod documents;
+mod flow;
+mod live;
+mod log;
+mod mirror;
+mod probe;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Wrong use of the command line (sysexits' `EX_USAGE`).
+const USAGE: u8 = 64;
+/// No daemon answers, or nobody at the probed address (`EX_UNAVAILABLE`).
+const UNAVAILABLE: u8 = 69;
+/// A wrong configuration (`EX_CONFIG`).
+const CONFIG: u8 = 78;
+
+/// Duplicates, shares and synchronises the data flows of a home.
+#[derive(Parser)]
+#[command(name = "domoflux", version, about, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 64 wrong usage, 69 nobody answers, 78 wrong configuration.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Daemon(daemon::Args),
+    Mirror(mirror::Args),
+    Demo(demo::Args),
+    Check(check::Args),
+    Flow(flow::Args),
+    Status(status::Args),
+    Log(log::Args),
+    Kinds(documents::KindsArgs),
+    Call(call::Args),
+    Schema(documents::SchemaArgs),
+    Probe(probe::Args),
+    Completions(documents::CompletionsArgs),
+    Man(documents::ManArgs),
+}
+
+/// Why a command fails: what to say, and the exit code.
+#[derive(Debug)]
+struct Failure {
+    text: String,
+    code: u8,
+}
+
+impl Failure {
+    fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: 1 }
+    }
+
+    fn with_code(text: impl Into<String>, code: u8) -> Self {
+        Self { text: text.into(), code }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(crate::text::reason(&error))
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match cli.command {
+        Command::Daemon(args) => daemon::run(args),
+        Command::Mirror(args) => mirror::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Flow(args) => flow::run(args),
+        Command::Status(args) => status::run(&args),
+        Command::Log(args) => log::run(&args),
+        Command::Kinds(args) => documents::kinds(&args),
+        Command::Call(args) => call::run(&args),
+        Command::Schema(args) => documents::schema(&args),
+        Command::Probe(args) => probe::run(&args),
+        Command::Completions(args) => documents::completions(&args),
+        Command::Man(args) => documents::man(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { text, code }) => {
+            if !text.is_empty() {
+                eprintln!("domoflux: {text}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Prints to standard output. A reader that has gone, such as `head`, ends the command quietly.
+fn say(text: &str) -> Result<(), Failure> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure { text: String::new(), code: 0 }),
+        done => done.map_err(Failure::from),
+    }
+}
+
+/// A runtime with a worker for every core that this process may use.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,101 @@
+//! The connection tasks of a flow. They belong to the registry, not to the flow's attempt: a flow that fails, panics
+//! or is replaced cuts none of them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// The running connection tasks of one flow.
+#[derive(Debug, Default)]
+pub struct Connections {
+    tasks: Mutex<Slab<Option<AbortHandle>>>,
+    count: AtomicUsize,
+    one_ended: Notify,
+}
+
+/// Takes its task off the list, however it ends.
+struct Ticket {
+    connections: Arc<Connections>,
+    place: usize,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.connections.tasks.lock().unwrap_or_else(PoisonError::into_inner).try_remove(self.place);
+        if self.connections.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.connections.one_ended.notify_waiters();
+        }
+    }
+}
+
+impl Connections {
+    /// Runs `connection` to its end, or until [`Self::cut`].
+    pub fn spawn(self: &Arc<Self>, connection: impl Future<Output = ()> + Send + 'static) {
+        let place = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).insert(None);
+        self.count.fetch_add(1, Ordering::AcqRel);
+        let ticket = Ticket { connections: Arc::clone(self), place };
+        let task = tokio::spawn(async move {
+            let _ticket = ticket;
+            connection.await;
+        });
+        // If it has ended already, its place may be empty, or another's by now; then that one's handle is there.
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(empty @ None) = tasks.get_mut(place)
+            && !task.is_finished()
+        {
+            *empty = Some(task.abort_handle());
+        }
+    }
+
+    /// How many run.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Completes when none runs.
+    pub async fn ended(&self) {
+        loop {
+            let ended = self.one_ended.notified();
+            if self.count() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Ends all that run, and says how many these were.
+    pub fn cut(&self) -> usize {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.iter().filter_map(|(_, task)| task.as_ref()).map(AbortHandle::abort).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_knows_who_runs_and_can_cut_them() {
+        let connections = Arc::new(Connections::default());
+        connections.ended().await;
+        connections.spawn(async {});
+        connections.ended().await;
+        for _ in 0..3 {
+            connections.spawn(std::future::pending());
+        }
+        assert_eq!(connections.count(), 3);
+        assert_eq!(connections.cut(), 3);
+        connections.ended().await;
+        assert_eq!(connections.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_panic_takes_the_task_off_the_list() {
+        let connections = Arc::new(Connections::default());
+        connections.spawn(async { panic!("wanted by the test") });
+        connections.ended().await;
+    }
+}

@@ -1,0 +1,97 @@
+//! The table of kinds. A new kind is one folder and one line here; forms, commands, documents, the command line and
+//! the generic tests come from the table.
+
+use schemars::JsonSchema;
+use serde_json::{Value, json};
+
+use super::check::{Problems, read_spec};
+use super::{CounterDef, Flow, Spec};
+use crate::i18n;
+use crate::mirror;
+
+/// A kind of flow, without its types.
+pub trait FlowKind: Sync {
+    /// Its name, as in `kind = "mirror"`.
+    fn name(&self) -> &'static str;
+    /// Its title for a person, in English.
+    fn title(&self) -> &'static str;
+    /// What it does, in a sentence, in English.
+    fn about(&self) -> &'static str;
+    /// The table of its counters.
+    fn counters(&self) -> &'static [CounterDef];
+    /// The JSON Schema of its spec, with titles and descriptions in English.
+    fn schema(&self) -> Value;
+    /// Reads a spec; the answer is the flow, or everything that is wrong.
+    fn build(&self, spec: &Value) -> Result<Box<dyn Flow>, Problems>;
+}
+
+struct Kind<S: Spec> {
+    title: &'static str,
+    about: &'static str,
+    counters: &'static [CounterDef],
+    spec: std::marker::PhantomData<fn() -> S>,
+}
+
+impl<S: Spec> FlowKind for Kind<S> {
+    fn name(&self) -> &'static str {
+        S::KIND
+    }
+
+    fn title(&self) -> &'static str {
+        self.title
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn counters(&self) -> &'static [CounterDef] {
+        self.counters
+    }
+
+    fn schema(&self) -> Value {
+        schema_of::<S>()
+    }
+
+    fn build(&self, spec: &Value) -> Result<Box<dyn Flow>, Problems> {
+        Ok(Box::new(S::Flow::from(read_spec::<S>(spec)?)))
+    }
+}
+
+/// The JSON Schema of a type, without references, so that a form need not resolve any.
+pub(crate) fn schema_of<T: JsonSchema>() -> Value {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
+/// All kinds of flows.
+pub static KINDS: &[&dyn FlowKind] = &[&Kind::<mirror::MirrorSpec> {
+    title: "Mirror",
+    about: "Relays a stream to its target and gives mirrors a copy that can't disturb it.",
+    counters: mirror::COUNTERS,
+    spec: std::marker::PhantomData,
+}];
+
+/// The kind with this name.
+pub fn find_kind(name: &str) -> Option<&'static dyn FlowKind> {
+    KINDS.iter().copied().find(|kind| kind.name() == name)
+}
+
+/// Every kind with title, schema and counters in a language, as `flow.kinds` answers.
+pub fn describe_kinds(language: &str) -> Value {
+    let kinds: Vec<Value> = KINDS
+        .iter()
+        .map(|kind| {
+            json!({
+                "kind": kind.name(),
+                "title": kind.title(),
+                "description": kind.about(),
+                "schema": kind.schema(),
+                "counters": kind.counters().iter().map(|c| json!({"name": c.name, "title": c.title, "unit": c.unit, "gauge": c.gauge})).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let mut kinds = Value::from(kinds);
+    i18n::translate(&mut kinds, language);
+    kinds
+}

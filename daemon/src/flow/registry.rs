@@ -1,0 +1,398 @@
+//! All flows of the daemon: who owns them, what is stored of them, and what may be done to them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::supervisor::{Refused, Supervisor};
+use super::{CounterValues, Counters, Event, EventKind, Events, FlowError, FlowKind, FlowStatus, KINDS, Problem, Problems, find_kind};
+use crate::net::{Listeners, RelayPool};
+use crate::store::{FlowRow, Store, StoreError};
+
+/// How many flows one daemon takes.
+const MOST_FLOWS: usize = 1000;
+
+/// What all flows share.
+pub struct Shared {
+    /// The listening sockets.
+    pub listeners: Arc<Listeners>,
+    /// The means of relaying.
+    pub pool: Arc<RelayPool>,
+    /// What happened lately.
+    pub events: Arc<Events>,
+    /// The store.
+    pub store: Store,
+}
+
+/// The daemon's flows.
+pub struct Flows {
+    shared: Arc<Shared>,
+    listed: Mutex<BTreeMap<String, Arc<Supervisor>>>,
+    /// One change of the list at a time: two at once on one id could both find it free.
+    changing: tokio::sync::Mutex<()>,
+    saved: Mutex<HashMap<String, CounterValues>>,
+}
+
+/// A flow as its owner wants it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FlowSpec {
+    /// Its id: letters, digits, `.`, `_` and `-`, at most 64.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its spec; the kind's schema describes it.
+    pub spec: Value,
+    /// Whether it is to run.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What a change came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Applied {
+    /// There was no flow with this id.
+    Created,
+    /// The flow has the new spec.
+    Changed,
+    /// It was so already; nothing was touched.
+    Unchanged,
+}
+
+/// What `flow.sync` did.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Synced {
+    /// Ids that are new.
+    pub created: Vec<String>,
+    /// Ids with a new spec.
+    pub changed: Vec<String>,
+    /// Ids that were so already.
+    pub unchanged: Vec<String>,
+    /// Ids that are gone.
+    pub removed: Vec<String>,
+    /// What could not be done; the other flows are not affected by it.
+    pub failed: Vec<SyncFailure>,
+}
+
+/// One flow that could not be made what its owner wants.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SyncFailure {
+    /// The flow's id.
+    pub id: String,
+    /// Why.
+    pub error: String,
+    /// All that is wrong with its spec, if that is why.
+    pub problems: Vec<Problem>,
+}
+
+/// Why the registry refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No flow has this id.
+    #[error("there is no flow {id:?}; flow.list names those there are")]
+    Unknown {
+        /// The id.
+        id: String,
+    },
+    /// The request itself is wrong.
+    #[error("{problems}")]
+    Request {
+        /// All that is wrong.
+        problems: Problems,
+    },
+    /// The flow belongs to another owner.
+    #[error("flow {id:?} belongs to {owner:?}: choose another id, or remove that flow first")]
+    Foreign {
+        /// The id.
+        id: String,
+        /// Its owner.
+        owner: String,
+    },
+    /// There are too many flows.
+    #[error("{MOST_FLOWS} flows are listed, more are not possible: remove some first")]
+    Full,
+    /// An empty list would remove flows.
+    #[error("the list is empty and would remove {count} flows of {owner:?}: pass allow_empty if that is meant")]
+    WouldEmpty {
+        /// The owner.
+        owner: String,
+        /// How many flows it has.
+        count: usize,
+    },
+    /// The flow is turned off.
+    #[error("flow {id:?} is disabled: enable it first")]
+    Disabled {
+        /// The id.
+        id: String,
+    },
+    /// The flow can't be opened.
+    #[error("{error}")]
+    Open {
+        /// Why.
+        error: FlowError,
+        /// Whether it is listed nevertheless, and tried again.
+        listed: bool,
+    },
+    /// The change is made but not saved.
+    #[error("the change is made, but could not be saved, and will be lost at the next start: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl Flows {
+    /// No flows yet.
+    pub fn new(shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { shared, listed: Mutex::default(), changing: tokio::sync::Mutex::default(), saved: Mutex::default() })
+    }
+
+    /// What all flows share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn listed(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Supervisor>>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, id: &str) -> Result<Arc<Supervisor>, RegistryError> {
+        self.listed().get(id).cloned().ok_or_else(|| RegistryError::Unknown { id: crate::text::printable(id, 80) })
+    }
+
+    fn all(&self) -> Vec<Arc<Supervisor>> {
+        self.listed().values().cloned().collect()
+    }
+
+    /// Starts the flows that the store has. What can't be started is listed with its error.
+    pub async fn start_stored(&self, rows: Vec<FlowRow>, counters: HashMap<String, CounterValues>) {
+        let _changing = self.changing.lock().await;
+        for row in rows {
+            let Some(kind) = find_kind(&row.kind) else {
+                tracing::error!(flow = row.id, "its kind {:?} is not known to this version; it is kept in the store and not started", row.kind);
+                continue;
+            };
+            let flow = Supervisor::new(&row.id, &row.owner, kind, Arc::clone(&self.shared));
+            if let Some(stored) = counters.get(&row.id) {
+                flow.counters.restore(stored);
+            }
+            flow.start_stored(row.spec, row.enabled).await;
+            self.listed().insert(row.id, flow);
+        }
+        *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+    }
+
+    /// All that is wrong with a flow's spec; nothing is started.
+    pub fn check(&self, id: Option<&str>, kind: &str, spec: &Value) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let Some(id) = id {
+            problems.extend(name_problem("/id", id));
+        }
+        match known_kind(kind) {
+            Ok(kind) => {
+                let found = kind.build(spec).err().map(|p| p.0).unwrap_or_default();
+                problems.extend(found.into_iter().map(|p| Problem { pointer: format!("/spec{}", p.pointer), ..p }));
+            }
+            Err(problem) => problems.push(problem),
+        }
+        problems
+    }
+
+    /// Creates or changes a flow.
+    pub async fn apply(&self, owner: &str, wanted: &FlowSpec) -> Result<Applied, RegistryError> {
+        let _changing = self.changing.lock().await;
+        self.apply_one(owner, wanted).await
+    }
+
+    async fn apply_one(&self, owner: &str, wanted: &FlowSpec) -> Result<Applied, RegistryError> {
+        let mut problems: Vec<Problem> = name_problem("/owner", owner).into_iter().collect();
+        problems.extend(self.check(Some(&wanted.id), &wanted.kind, &wanted.spec));
+        if !problems.is_empty() {
+            return Err(RegistryError::Request { problems: Problems(problems) });
+        }
+        let Some(kind) = find_kind(&wanted.kind) else { return Err(RegistryError::Unknown { id: wanted.kind.clone() }) };
+        let known = self.listed().get(&wanted.id).cloned();
+        let (flow, applied) = match known {
+            Some(flow) => {
+                let view = flow.view();
+                if view.owner != owner {
+                    return Err(RegistryError::Foreign { id: wanted.id.clone(), owner: view.owner });
+                }
+                if flow.kind.name() == kind.name() {
+                    if view.spec == wanted.spec && view.enabled == wanted.enabled {
+                        return Ok(Applied::Unchanged);
+                    }
+                    (flow, Applied::Changed)
+                } else {
+                    flow.end().await;
+                    (self.list_new(owner, wanted, kind), Applied::Changed)
+                }
+            }
+            None if self.listed().len() >= MOST_FLOWS => return Err(RegistryError::Full),
+            None => (self.list_new(owner, wanted, kind), Applied::Created),
+        };
+        let refused = match flow.change(owner, &wanted.spec, wanted.enabled).await {
+            Ok(()) => None,
+            Err(Refused::Listed(error)) => Some(RegistryError::Open { error, listed: true }),
+            Err(Refused::Kept(error)) => return Err(RegistryError::Open { error, listed: false }),
+        };
+        self.shared.store.put_flow(row(owner, wanted)).await?;
+        refused.map_or(Ok(applied), Err)
+    }
+
+    fn list_new(&self, owner: &str, wanted: &FlowSpec, kind: &'static dyn FlowKind) -> Arc<Supervisor> {
+        let flow = Supervisor::new(&wanted.id, owner, kind, Arc::clone(&self.shared));
+        self.listed().insert(wanted.id.clone(), Arc::clone(&flow));
+        flow
+    }
+
+    /// Ends a flow and forgets it.
+    pub async fn remove(&self, id: &str) -> Result<(), RegistryError> {
+        let _changing = self.changing.lock().await;
+        self.remove_one(id).await
+    }
+
+    async fn remove_one(&self, id: &str) -> Result<(), RegistryError> {
+        let flow = self.find(id)?;
+        let cut = flow.end().await;
+        self.listed().remove(id);
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        tracing::info!(flow = id, "removed, {cut} connections cut");
+        self.shared.events.push(Event::new(EventKind::Removed, id, None));
+        Ok(self.shared.store.remove_flow(id.to_owned()).await?)
+    }
+
+    /// Makes an owner's flows what it wants, leaving unchanged ones and their connections alone.
+    pub async fn sync(&self, owner: &str, wanted: &[FlowSpec], allow_empty: bool) -> Result<Synced, RegistryError> {
+        let _changing = self.changing.lock().await;
+        let mut problems: Vec<Problem> = name_problem("/owner", owner).into_iter().collect();
+        for (i, flow) in wanted.iter().enumerate() {
+            if wanted.iter().take(i).any(|other| other.id == flow.id) {
+                problems.push(Problem::new(format!("/flows/{i}/id"), "is in the list twice: ids are unique"));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(RegistryError::Request { problems: Problems(problems) });
+        }
+        let owned: Vec<String> = self.all().iter().filter(|f| f.view().owner == owner).map(|f| f.id.clone()).collect();
+        if wanted.is_empty() && !owned.is_empty() && !allow_empty {
+            return Err(RegistryError::WouldEmpty { owner: owner.to_owned(), count: owned.len() });
+        }
+        let mut synced = Synced::default();
+        // First those that go: another may want their port.
+        for id in owned.into_iter().filter(|id| wanted.iter().all(|flow| flow.id != *id)) {
+            match self.remove_one(&id).await {
+                Ok(()) => synced.removed.push(id),
+                Err(error) => synced.failed.push(failure(id, &error)),
+            }
+        }
+        for flow in wanted {
+            let id = flow.id.clone();
+            match self.apply_one(owner, flow).await {
+                Ok(Applied::Created) => synced.created.push(id),
+                Ok(Applied::Changed) => synced.changed.push(id),
+                Ok(Applied::Unchanged) => synced.unchanged.push(id),
+                Err(error) => synced.failed.push(failure(id, &error)),
+            }
+        }
+        Ok(synced)
+    }
+
+    /// Starts a flow anew, cutting its connections.
+    pub async fn restart(&self, id: &str) -> Result<(), RegistryError> {
+        let flow = self.find(id)?;
+        if flow.restart().await { Ok(()) } else { Err(RegistryError::Disabled { id: id.to_owned() }) }
+    }
+
+    /// The status of all flows, or of one owner's.
+    pub fn list(&self, owner: Option<&str>) -> Vec<FlowStatus> {
+        let statuses = self.all().into_iter().map(|f| f.status());
+        statuses.filter(|s| owner.is_none_or(|owner| s.owner == owner)).collect()
+    }
+
+    /// The status of one flow.
+    pub fn status(&self, id: &str) -> Result<FlowStatus, RegistryError> {
+        Ok(self.find(id)?.status())
+    }
+
+    /// The counters of some flows, or of all.
+    pub fn counters(&self, ids: Option<&[String]>) -> Result<BTreeMap<String, Arc<Counters>>, RegistryError> {
+        match ids {
+            Some(ids) => ids.iter().map(|id| Ok((id.clone(), Arc::clone(&self.find(id)?.counters)))).collect(),
+            None => Ok(self.all().into_iter().map(|f| (f.id.clone(), Arc::clone(&f.counters))).collect()),
+        }
+    }
+
+    /// Sets a flow's counters to zero and forgets its last error.
+    pub async fn reset_counters(&self, id: &str) -> Result<(), RegistryError> {
+        self.find(id)?.reset();
+        Ok(self.save_counters().await?)
+    }
+
+    /// Writes the counters that changed since they were last written.
+    pub async fn save_counters(&self) -> Result<(), StoreError> {
+        let now: HashMap<_, _> = self.all().iter().map(|f| (f.id.clone(), f.counters.lasting())).collect();
+        let changed: Vec<_> = {
+            let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+            let zero = |values: &CounterValues| values.values().all(|v| *v == 0);
+            let is_new = |id: &String, values: &CounterValues| saved.get(id).map_or(!zero(values), |old| old != values);
+            now.iter()
+                .filter(|(id, values)| is_new(id, values))
+                .map(|(id, values)| (id.clone(), values.clone()))
+                .collect()
+        };
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.shared.store.put_counters(changed).await?;
+        *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        Ok(())
+    }
+
+    /// Ends all flows: no more clients, then up to `within` for those there are. The answer is how many were cut.
+    pub async fn shut_down(&self, within: Duration) -> usize {
+        let _changing = self.changing.lock().await;
+        let flows = self.all();
+        join_all(flows.iter().map(|f| f.drain())).await;
+        let ended = join_all(flows.iter().map(|f| f.connections.ended()));
+        let _ = tokio::time::timeout(within, ended).await;
+        let cut = flows.iter().map(|f| f.connections.cut()).sum();
+        if let Err(error) = self.save_counters().await {
+            tracing::error!("the counters are not saved: {error}");
+        }
+        cut
+    }
+}
+
+fn row(owner: &str, wanted: &FlowSpec) -> FlowRow {
+    FlowRow { id: wanted.id.clone(), owner: owner.to_owned(), kind: wanted.kind.clone(), spec: wanted.spec.clone(), enabled: wanted.enabled }
+}
+
+fn failure(id: String, error: &RegistryError) -> SyncFailure {
+    let problems = match error {
+        RegistryError::Request { problems } | RegistryError::Open { error: FlowError::Config { problems }, .. } => problems.0.clone(),
+        _ => Vec::new(),
+    };
+    SyncFailure { id, error: error.to_string(), problems }
+}
+
+fn known_kind(name: &str) -> Result<&'static dyn FlowKind, Problem> {
+    find_kind(name).ok_or_else(|| {
+        let known: Vec<_> = KINDS.iter().map(|k| k.name()).collect();
+        Problem::new("/kind", &format!("{name:?} is not a kind of flow; these are: {}", known.join(", ")))
+    })
+}
+
+/// What is wrong with an id or an owner. They go into URLs, file names, log lines and labels.
+pub(crate) fn name_problem(pointer: &str, name: &str) -> Option<Problem> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let good = !name.is_empty() && name.len() <= 64 && name.chars().all(fine);
+    (!good).then(|| Problem::new(pointer, "must be 1 to 64 letters, digits, '.', '_' or '-'"))
+}

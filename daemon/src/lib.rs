@@ -1,0 +1,23 @@
+//! domoflux: one daemon that duplicates, shares and synchronises the data flows of a home.
+//!
+//! The map of the modules, from the outside in:
+//!
+//! - [`cli`]: one file a subcommand; [`app`]: the only wiring, from settings to a daemon that serves and drains;
+//! - [`rpc`]: the JSON-RPC API, its table of methods and its HTTP server; [`config`]: the TOML file;
+//! - [`flow`]: what every flow has: the trait, the table of kinds, supervisor, registry, status and counters;
+//! - [`mirror`]: the kind `mirror`;
+//! - [`net`]: listening, dialling, and the memory that relays share; [`store`]: what outlives the daemon;
+//! - [`log`], [`i18n`], [`units`], [`text`]: what all of them use.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod flow;
+pub mod i18n;
+pub mod log;
+pub mod mirror;
+pub mod net;
+pub mod rpc;
+pub mod store;
+pub mod text;
+pub mod units;

@@ -1,0 +1,209 @@
+//! The log: one line an event on standard error, and the last lines kept for `log.tail`. The level can be changed
+//! while the daemon runs. What peers send is escaped before it comes here, and once more on its way out.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::text::{printable, unix_ms};
+
+/// Lines kept for `log.tail`, and the longest line.
+const KEPT: usize = 1000;
+const LONGEST: usize = 2000;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// `2026-11-20T13:21:00.123Z INFO flow=panel text`
+    #[default]
+    Text,
+    /// `[2026-11-20 13:21:00][INFO] panel: text`, as Jeedom's log viewer wants it.
+    Jeedom,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Nothing.
+    None,
+    /// What does not work.
+    Error,
+    /// And what a person should look at.
+    Warn,
+    /// And what happens to flows.
+    #[default]
+    Info,
+    /// And what happens to connections.
+    Debug,
+}
+
+impl LogLevel {
+    fn filter(self) -> Targets {
+        let level = match self {
+            Self::None => return Targets::new(),
+            Self::Error => Level::ERROR,
+            Self::Warn => Level::WARN,
+            Self::Info => Level::INFO,
+            Self::Debug => Level::DEBUG,
+        };
+        // The libraries' own chatter says nothing to the person who reads this log.
+        Targets::new().with_target("domoflux", level).with_default(level.min(Level::WARN))
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        clap::ValueEnum::from_str(text, true)
+    }
+}
+
+/// One kept line.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Line {
+    /// Its number, counted from 1 since the daemon started.
+    pub seq: u64,
+    /// When, in milliseconds since the Unix epoch.
+    pub at: u64,
+    /// `error`, `warn`, `info` or `debug`.
+    pub level: &'static str,
+    /// The flow that it is about.
+    pub flow: Option<String>,
+    /// What happened.
+    pub text: String,
+}
+
+/// The last lines, and the level.
+#[derive(Clone)]
+pub struct Log {
+    ring: Arc<Mutex<Ring>>,
+    filter: Option<reload::Handle<Targets, tracing_subscriber::Registry>>,
+}
+
+#[derive(Default)]
+struct Ring {
+    last_seq: u64,
+    lines: VecDeque<Line>,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Log")
+    }
+}
+
+impl Log {
+    /// Starts logging to standard error. Only the first call of a process does.
+    pub fn start(level: LogLevel, format: Format) -> Self {
+        let ring: Arc<Mutex<Ring>> = Arc::default();
+        let (filter, handle) = reload::Layer::new(level.filter());
+        let lines = Lines { ring: Arc::clone(&ring), format };
+        let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
+        Self { ring, filter: started.is_ok().then_some(handle) }
+    }
+
+    /// Changes the level of the running log.
+    pub fn set_level(&self, level: LogLevel) {
+        if let Some(filter) = &self.filter {
+            let _ = filter.reload(level.filter());
+        }
+    }
+
+    /// The last `count` lines after `after`, oldest first, of one flow or of all.
+    pub fn tail(&self, count: usize, flow: Option<&str>, after: u64) -> Vec<Line> {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = ring.lines.iter().rev().take_while(|l| l.seq > after).filter(|l| flow.is_none() || l.flow.as_deref() == flow);
+        let mut lines: Vec<Line> = wanted.take(count).cloned().collect();
+        lines.reverse();
+        lines
+    }
+}
+
+/// The layer that makes lines of events.
+struct Lines {
+    ring: Arc<Mutex<Ring>>,
+    format: Format,
+}
+
+#[derive(Default)]
+struct Fields {
+    flow: Option<String>,
+    text: String,
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.text, "{value:?}");
+        } else if !field.name().starts_with("log.") {
+            let _ = write!(self.text, " {}={value:?}", field.name());
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "flow" => self.flow = Some(value.to_owned()),
+            "message" => self.text.push_str(value),
+            name => {
+                let _ = write!(self.text, " {name}={value:?}");
+            }
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = *event.metadata().level();
+        let mut line =
+            Line { seq: 0, at: unix_ms(), level: level_name(level), flow: fields.flow, text: printable(fields.text.trim_start(), LONGEST) };
+        // Standard error may be a closed pipe: that must not end the daemon.
+        let _ = std::io::stderr().write_all(self.format.line(level, &line).as_bytes());
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.last_seq += 1;
+        line.seq = ring.last_seq;
+        if ring.lines.len() == KEPT {
+            ring.lines.pop_front();
+        }
+        ring.lines.push_back(line);
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        _ => "debug",
+    }
+}
+
+impl Format {
+    fn line(self, level: Level, line: &Line) -> String {
+        let Line { flow, text, .. } = line;
+        match (self, flow) {
+            (Self::Text, Some(flow)) => format!("{} {level:5} flow={flow} {text}\n", chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S%.3fZ")),
+            (Self::Text, None) => format!("{} {level:5} {text}\n", chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S%.3fZ")),
+            (Self::Jeedom, flow) => {
+                let level = if level == Level::WARN { "WARNING" } else { level.as_str() };
+                let flow = flow.as_ref().map_or_else(String::new, |flow| format!("{flow}: "));
+                format!("[{}][{level}] {flow}{text}\n", chrono::Local::now().format("%Y-%m-%d %H:%M:%S"))
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! One client's connection: dial the target and the mirrors, then relay.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::net::TcpStream;
+
+use super::counters::C;
+use super::flow::{Active, Shared};
+use super::leg::{Dialling, Leg};
+use super::relay::Relay;
+use crate::net::Peer;
+
+/// Serves the client to its end.
+pub(super) async fn run(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: Active) {
+    // Boxed, so that the memory that dialling takes is given back when the relay begins.
+    if let Some(relay) = Box::pin(open(client, from, shared, active)).await {
+        relay.await;
+    }
+}
+
+async fn open(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: Active) -> Option<Relay> {
+    let target_address = &shared.spec.target;
+    let target = match shared.dialler().dial(target_address).await {
+        Ok(target) => target,
+        Err(error) => {
+            shared.counters.add(C::TargetErrConnect as usize, 1);
+            shared.report.failed(target_address, &format!("target: {error}; client {from} is closed"));
+            let _ = client.set_zero_linger();
+            return None;
+        }
+    };
+    shared.counters.add(C::TargetConnections as usize, 1);
+    shared.report.mended(target_address);
+    let Some(required) = dial_required(&shared).await else {
+        let _ = client.set_zero_linger();
+        let _ = target.set_zero_linger();
+        return None;
+    };
+    let legs = required.into_iter().enumerate().map(|(i, stream)| Leg::new(i, stream, || dial_mirror(i, &shared))).collect();
+    tracing::debug!(flow = shared.id, "client {from} is connected to {target_address}");
+    Some(Relay::new(Arc::clone(&shared), Peer::new(client), Peer::new(target), active, legs))
+}
+
+/// Dials the mirrors without which the client is refused. The others are dialled while the stream runs already.
+async fn dial_required(shared: &Arc<Shared>) -> Option<Vec<Option<TcpStream>>> {
+    let dials = shared.spec.mirrors.iter().map(|leg| async move {
+        if !leg.required {
+            return Ok(None);
+        }
+        let dialled = shared.dialler().dial(&leg.address).await;
+        let counter = if dialled.is_ok() { C::MirrorConnections } else { C::MirrorErrConnect };
+        shared.counters.add(counter as usize, 1);
+        match dialled {
+            Ok(stream) => {
+                shared.report.mended(&leg.address);
+                Ok(Some(stream))
+            }
+            Err(error) => {
+                shared.counters.add(C::ClientRefused as usize, 1);
+                shared.report.failed(&leg.address, &format!("required mirror: {error}; the client is refused"));
+                Err(error)
+            }
+        }
+    });
+    join_all(dials).await.into_iter().collect::<Result<_, _>>().ok()
+}
+
+fn dial_mirror(index: usize, shared: &Arc<Shared>) -> Dialling {
+    let dialler = shared.dialler();
+    let address = shared.leg_spec(index as u16).address.clone();
+    Box::pin(async move { dialler.dial(&address).await })
+}

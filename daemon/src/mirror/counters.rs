@@ -1,0 +1,58 @@
+//! The counters of a mirror. The first fourteen have the names that the trafficmirror plugin gave them.
+
+use crate::flow::{CounterDef, Unit};
+
+macro_rules! counters {
+    ($($variant:ident $name:literal $unit:ident $gauge:literal $title:literal,)*) => {
+        /// One counter of a mirror.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum C { $($variant,)* }
+
+        /// The table of a mirror's counters, in the order of their values.
+        pub static COUNTERS: &[CounterDef] = &[
+            $(CounterDef { name: $name, unit: Unit::$unit, gauge: $gauge, title: $title },)*
+        ];
+
+        pub(super) const COUNT: usize = COUNTERS.len();
+    };
+}
+
+counters! {
+    ClientConnections "clientConnections" None false "Client connections",
+    TargetConnections "targetConnections" None false "Target connections",
+    MirrorConnections "mirrorConnections" None false "Mirror connections",
+    TargetErrConnect "targetErrConnect" None false "Failed connections to the target",
+    MirrorErrConnect "mirrorErrConnect" None false "Failed connections to mirrors",
+    ClientRxPkts "clientRxPkts" Packets false "Reads from clients",
+    ClientTxPkts "clientTxPkts" Packets false "Writes to clients",
+    ClientErrPkts "clientErrPkts" Packets false "Failed reads and writes of clients",
+    TargetRxPkts "targetRxPkts" Packets false "Reads from the target",
+    TargetTxPkts "targetTxPkts" Packets false "Writes to the target",
+    TargetErrPkts "targetErrPkts" Packets false "Failed reads and writes of the target",
+    MirrorRxPkts "mirrorRxPkts" Packets false "Reads from mirrors",
+    MirrorTxPkts "mirrorTxPkts" Packets false "Writes to mirrors",
+    MirrorErrPkts "mirrorErrPkts" Packets false "Failed reads and writes of mirrors",
+    ActiveConnections "activeConnections" None true "Clients connected now",
+    ClientRxBytes "clientRxBytes" Bytes false "Bytes from clients",
+    ClientTxBytes "clientTxBytes" Bytes false "Bytes to clients",
+    TargetRxBytes "targetRxBytes" Bytes false "Bytes from the target",
+    TargetTxBytes "targetTxBytes" Bytes false "Bytes to the target",
+    MirrorRxBytes "mirrorRxBytes" Bytes false "Bytes from mirrors",
+    MirrorTxBytes "mirrorTxBytes" Bytes false "Bytes to mirrors",
+    MirrorDroppedBytes "mirrorDroppedBytes" Bytes false "Bytes that mirrors missed",
+    MirrorDetached "mirrorDetached" None false "Copies given up half way",
+    ClientRefused "clientRefused" None false "Clients refused",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum() {
+        for (counter, name) in [(C::ClientConnections, "clientConnections"), (C::MirrorErrPkts, "mirrorErrPkts"), (C::ClientRefused, "clientRefused")]
+        {
+            assert_eq!(COUNTERS.get(counter as usize).map(|d| d.name), Some(name));
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! One connection's way to one mirror. Whatever happens here stays here: the main stream only hands bytes over.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::counters::C;
+use super::flow::Shared;
+use super::relay::{Tally, Turn};
+use super::spec::{MirrorLeg, WhenFull};
+use crate::net::pool::BATCH_WINDOW;
+use crate::net::{DialError, Fin, Held};
+use crate::text::reason;
+
+/// From how many bytes on a write is not put off to be batched.
+const BATCH_BYTES: usize = 16 << 10;
+
+/// How much of a mirror's own bytes is read at once.
+const READ_SIZE: usize = 16 << 10;
+
+/// A dial under way.
+pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>;
+
+enum Link {
+    Dialling(Dialling),
+    Open(TcpStream),
+    /// Closed, failed or given up.
+    Gone,
+}
+
+/// Why a copy ends before its stream.
+enum Lost {
+    Full,
+    Memory,
+    Io(io::Error),
+}
+
+/// What a poll of a leg did.
+#[derive(Default)]
+pub(super) struct Step {
+    /// Something changed that may let the main stream go on.
+    pub(super) moved: bool,
+    /// Bytes at the start of the scratch buffer that are for the client.
+    pub(super) for_client: usize,
+}
+
+pub(super) struct Leg {
+    link: Link,
+    /// Which of the spec's mirrors it is.
+    index: u16,
+    fin: Fin,
+    /// The mirror has sent FIN.
+    eof: bool,
+    /// Its close is a reset, because the client's or the target's was.
+    reset: bool,
+    /// The last write was cut short: the next one waits for the socket, not for the batch.
+    pressed: bool,
+    /// The round of the pool in which it asked to be woken.
+    round: Option<u32>,
+    last_write: Option<Instant>,
+    held: Option<(Arc<Held>, usize)>,
+}
+
+impl Leg {
+    pub(super) fn new(index: usize, stream: Option<TcpStream>, dial: impl FnOnce() -> Dialling) -> Self {
+        let link = stream.map_or_else(|| Link::Dialling(dial()), Link::Open);
+        Self { link, index: index as u16, fin: Fin::Open, eof: false, reset: false, pressed: false, round: None, last_write: None, held: None }
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.link, Link::Gone)
+    }
+
+    /// Whether the main stream has to wait for it (`when_full = "block"`).
+    pub(super) fn holds_up(&self, shared: &Shared) -> bool {
+        let spec = self.spec(shared);
+        spec.when_full == WhenFull::Block && !self.is_gone() && self.held_len() as u64 >= spec.buffer.0
+    }
+
+    pub(super) fn spec<'a>(&self, shared: &'a Shared) -> &'a MirrorLeg {
+        shared.leg_spec(self.index)
+    }
+
+    fn held_len(&self) -> usize {
+        self.held.as_ref().map_or(0, |(held, _)| held.len())
+    }
+
+    /// Takes a copy of `data`, which the target or the client has got already.
+    pub(super) fn offer(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>, data: &[u8]) {
+        if self.is_gone() {
+            turn.tally.add(C::MirrorDroppedBytes, data.len() as u64);
+            return;
+        }
+        let mut left = data;
+        let at_once = data.len() >= BATCH_BYTES || self.batch_is_over(turn.now) || self.spec(shared).to_client;
+        if let (Link::Open(stream), None, true) = (&mut self.link, &self.held, at_once) {
+            match write_now(stream, cx, left, turn.tally) {
+                Ok(written) => left = left.get(written..).unwrap_or_default(),
+                Err(error) => return self.lose(shared, turn.tally, &Lost::Io(error), left.len()),
+            }
+            self.last_write = Some(turn.now);
+            self.pressed = !left.is_empty();
+        }
+        if !left.is_empty() {
+            self.hold(shared, turn.tally, left);
+        }
+        if !self.pressed && self.held_len() >= BATCH_BYTES {
+            self.write_held(cx, shared, turn);
+        }
+    }
+
+    fn hold(&mut self, shared: &Shared, tally: &mut Tally, data: &[u8]) {
+        let spec = self.spec(shared);
+        let blocks = spec.when_full == WhenFull::Block;
+        if !blocks && (self.held_len() + data.len()) as u64 > spec.buffer.0 {
+            return self.lose(shared, tally, &Lost::Full, data.len());
+        }
+        let budget = &shared.pool.budget;
+        let (held, _) = self.held.get_or_insert_with(|| budget.shelve(Held::new(!blocks)));
+        let held = Arc::clone(held);
+        if !held.push(data, budget) {
+            self.lose(shared, tally, &Lost::Memory, data.len());
+        }
+    }
+
+    /// Goes on with whatever it can: dialling, writing what is held, FIN, and, if `may_read`, reading.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>, may_read: bool) -> Step {
+        let before = self.held_len();
+        if let Link::Dialling(dialling) = &mut self.link {
+            match dialling.as_mut().poll(cx) {
+                Poll::Pending => {
+                    if self.held.as_ref().is_some_and(|(held, _)| held.is_taken()) {
+                        self.lose(shared, turn.tally, &Lost::Memory, 0);
+                    }
+                    return Step::default();
+                }
+                Poll::Ready(Ok(stream)) => {
+                    turn.tally.add(C::MirrorConnections, 1);
+                    shared.report.mended(&self.spec(shared).address);
+                    self.link = Link::Open(stream);
+                }
+                Poll::Ready(Err(error)) => {
+                    turn.tally.add(C::MirrorErrConnect, 1);
+                    shared.report.failed(&self.spec(shared).address, &format!("mirror: {error}"));
+                    self.close(shared, turn.tally);
+                    return Step { moved: true, for_client: 0 };
+                }
+            }
+        }
+        self.poll_write(cx, shared, turn);
+        let for_client = if may_read { self.poll_read(cx, shared, turn) } else { 0 };
+        Step { moved: self.held_len() < before || for_client > 0, for_client }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>) {
+        if self.held.is_some() {
+            if self.pressed || self.fin == Fin::Due || self.batch_is_over(turn.now) {
+                self.write_held(cx, shared, turn);
+            } else if self.round != Some(shared.pool.round()) {
+                self.round = Some(shared.pool.round());
+                shared.pool.wake_later(cx.waker());
+            }
+        }
+        if let Link::Open(stream) = &mut self.link
+            && self.fin == Fin::Due
+            && self.held.is_none()
+        {
+            self.fin = Fin::Sent;
+            if self.reset {
+                let _ = stream.set_zero_linger();
+                self.link = Link::Gone;
+            } else {
+                let _ = Pin::new(stream).poll_shutdown(cx);
+            }
+        }
+    }
+
+    fn write_held(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>) {
+        let (Link::Open(stream), Some((held, place))) = (&mut self.link, &self.held) else { return };
+        let (mut bytes, mut writes) = (0, 0);
+        let end = held.poll_write_to(stream, cx, &shared.pool.budget, &mut bytes, &mut writes);
+        let (taken, place) = (held.is_taken(), *place);
+        turn.tally.add(C::MirrorTxBytes, bytes);
+        turn.tally.add(C::MirrorTxPkts, writes);
+        self.last_write = Some(turn.now);
+        self.pressed = end.is_pending();
+        match end {
+            _ if taken => self.lose(shared, turn.tally, &Lost::Memory, 0),
+            Poll::Ready(Ok(())) => {
+                shared.pool.budget.unshelve(place);
+                self.held = None;
+            }
+            Poll::Ready(Err(error)) => self.lose(shared, turn.tally, &Lost::Io(error), 0),
+            Poll::Pending => {}
+        }
+    }
+
+    /// Reads what the mirror sends. The answer is the number of bytes in the scratch buffer that are for the client;
+    /// without `to_client` they are read and forgotten, so that the mirror is never stuck in a write.
+    fn poll_read(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>) -> usize {
+        if turn.scratch.len() < READ_SIZE {
+            turn.scratch.resize(READ_SIZE, 0);
+        }
+        // A mirror that chatters must not keep the main stream waiting: a few reads, then its turn is over.
+        for _ in 0..8 {
+            if self.eof {
+                if self.fin == Fin::Sent {
+                    self.link = Link::Gone;
+                }
+                return 0;
+            }
+            let Link::Open(stream) = &mut self.link else { return 0 };
+            let mut buffer = ReadBuf::new(turn.scratch.get_mut(..READ_SIZE).unwrap_or_default());
+            match Pin::new(stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => return 0,
+                // It has got everything: how it closes is its own affair.
+                Poll::Ready(Err(_)) if self.fin == Fin::Sent => {
+                    self.link = Link::Gone;
+                    return 0;
+                }
+                Poll::Ready(Err(error)) => {
+                    self.lose(shared, turn.tally, &Lost::Io(error), 0);
+                    return 0;
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            let n = buffer.filled().len();
+            if n == 0 {
+                self.eof = true;
+                continue;
+            }
+            turn.tally.add(C::MirrorRxPkts, 1);
+            turn.tally.add(C::MirrorRxBytes, n as u64);
+            if self.spec(shared).to_client {
+                return n;
+            }
+        }
+        cx.waker().wake_by_ref();
+        0
+    }
+
+    /// Nothing more comes for this mirror: FIN (or a reset) follows what is held.
+    pub(super) fn finish(&mut self, reset: bool) {
+        if self.fin == Fin::Open {
+            self.fin = Fin::Due;
+        }
+        self.reset |= reset;
+    }
+
+    /// The copy is given up: the mirror gets a reset, so that it can't take what it got for the whole.
+    fn lose(&mut self, shared: &Shared, tally: &mut Tally, lost: &Lost, unsent: usize) {
+        let address = &self.spec(shared).address;
+        tally.add(C::MirrorDetached, 1);
+        tally.add(C::MirrorDroppedBytes, unsent as u64);
+        if let Lost::Io(_) = lost {
+            tally.add(C::MirrorErrPkts, 1);
+        }
+        shared.report.failed(address, &format!("mirror {address}: {lost}; its copy of this connection ends here"));
+        if let Link::Open(stream) = &self.link {
+            let _ = stream.set_zero_linger();
+        }
+        self.close(shared, tally);
+    }
+
+    /// Closes now, counting what it had not written.
+    pub(super) fn close(&mut self, shared: &Shared, tally: &mut Tally) {
+        self.link = Link::Gone;
+        if let Some((held, place)) = self.held.take() {
+            tally.add(C::MirrorDroppedBytes, held.len() as u64);
+            shared.pool.budget.unshelve(place);
+        }
+    }
+
+    fn batch_is_over(&self, now: Instant) -> bool {
+        self.last_write.is_none_or(|last| now.duration_since(last) >= BATCH_WINDOW)
+    }
+}
+
+/// Writes as much as the socket takes.
+fn write_now(stream: &mut TcpStream, cx: &mut Context<'_>, data: &[u8], tally: &mut Tally) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(left) = data.get(done..).filter(|left| !left.is_empty()) {
+        match Pin::new(&mut *stream).poll_write(cx, left)? {
+            Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(n) => {
+                done += n;
+                tally.add(C::MirrorTxPkts, 1);
+                tally.add(C::MirrorTxBytes, n as u64);
+            }
+            Poll::Pending => break,
+        }
+    }
+    Ok(done)
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("it does not keep up and its buffer is full"),
+            Self::Memory => f.write_str("it does not keep up and buffer_total is reached"),
+            Self::Io(error) => f.write_str(&reason(error)),
+        }
+    }
+}

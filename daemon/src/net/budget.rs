@@ -1,0 +1,156 @@
+//! The memory that all relay queues of the daemon share (`buffer_total`).
+//!
+//! Queues of mirrors can be taken back: when the budget is spent, the largest of them goes first, and its mirror is
+//! detached. Bytes of a main stream can't; when only those are left, reading pauses until some are delivered.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
+
+use slab::Slab;
+
+use super::Held;
+
+/// The default of `buffer_total`, in bytes.
+pub(crate) const DEFAULT_TOTAL: usize = 32 << 20;
+
+/// How much relay queues hold, and how much they may.
+#[derive(Debug)]
+pub struct Budget {
+    total: usize,
+    used: AtomicUsize,
+    /// The part of `used` that can't be taken back.
+    pinned: AtomicUsize,
+    shelf: Mutex<Slab<Arc<Held>>>,
+    waiting: Mutex<Vec<Waker>>,
+    any_waiting: AtomicBool,
+}
+
+impl Budget {
+    /// A budget of `total` bytes.
+    pub fn new(total: usize) -> Self {
+        Self {
+            total,
+            used: AtomicUsize::new(0),
+            pinned: AtomicUsize::new(0),
+            shelf: Mutex::default(),
+            waiting: Mutex::default(),
+            any_waiting: AtomicBool::new(false),
+        }
+    }
+
+    /// Bytes that queues hold now.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that queues may hold.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Makes a queue that the budget may take back.
+    pub(crate) fn shelve(&self, held: Held) -> (Arc<Held>, usize) {
+        let held = Arc::new(held);
+        let place = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&held));
+        (held, place)
+    }
+
+    /// Forgets the queue at `place`, and gives its bytes back.
+    pub(crate) fn unshelve(&self, place: usize) {
+        let held = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).try_remove(place);
+        if let Some(held) = held {
+            self.release(held.clear(), held.can_go);
+        }
+    }
+
+    /// Accounts for `bytes` about to be held, taking the largest queues of mirrors back while that is too much.
+    /// Those that `can_go` may be taken back later.
+    ///
+    /// The caller must not hold a queue's lock. Its own queue may be the one that goes.
+    pub(crate) fn charge(&self, bytes: usize, can_go: bool) {
+        if !can_go {
+            self.pinned.fetch_add(bytes, Ordering::SeqCst);
+        }
+        if self.used.fetch_add(bytes, Ordering::Relaxed) + bytes > self.total {
+            self.take_back();
+        }
+    }
+
+    /// Gives `bytes` back, and wakes those who wait for them.
+    pub(crate) fn release(&self, bytes: usize, could_go: bool) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if could_go || bytes == 0 {
+            return;
+        }
+        let pinned = self.pinned.fetch_sub(bytes, Ordering::SeqCst) - bytes;
+        if pinned < self.total && self.any_waiting.swap(false, Ordering::SeqCst) {
+            let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Whether reading has to pause, because bytes that can't be taken back fill the budget. The task is then woken
+    /// when there is room again.
+    pub(crate) fn is_spent(&self, cx: &Context<'_>) -> bool {
+        if self.pinned.load(Ordering::Relaxed) < self.total {
+            return false;
+        }
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        drop(waiting);
+        self.any_waiting.store(true, Ordering::SeqCst);
+        // Room made between the first look and the store would wake nobody.
+        if self.pinned.load(Ordering::SeqCst) < self.total {
+            cx.waker().wake_by_ref();
+        }
+        true
+    }
+
+    fn take_back(&self) {
+        let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.used() > self.total {
+            let Some((_, largest)) = shelf.iter().filter(|(_, h)| h.size() > 0 && h.can_go).max_by_key(|(_, h)| h.size()) else {
+                return;
+            };
+            self.used.fetch_sub(largest.take_back(), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(budget: &Budget, bytes: usize, can_go: bool) -> (Arc<Held>, usize) {
+        let (held, place) = budget.shelve(Held::new(can_go));
+        held.push(&vec![0; bytes], budget);
+        (held, place)
+    }
+
+    #[test]
+    fn the_largest_queue_goes_first() {
+        let budget = Budget::new(100_000);
+        let (small, _) = held(&budget, 20_000, true);
+        let (large, place) = held(&budget, 60_000, true);
+        let (last, _) = held(&budget, 50_000, true);
+        assert!(large.is_taken() && !small.is_taken() && !last.is_taken());
+        assert!(budget.used() <= 100_000, "{}", budget.used());
+        budget.unshelve(place);
+        assert_eq!(budget.used(), small.size() + last.size());
+    }
+
+    #[test]
+    fn a_queue_that_holds_the_main_stream_stays_and_reading_pauses() {
+        let budget = Budget::new(10_000);
+        let (blocking, place) = held(&budget, 20_000, false);
+        assert!(!blocking.is_taken());
+        let cx = Context::from_waker(Waker::noop());
+        assert!(budget.is_spent(&cx));
+        budget.unshelve(place);
+        assert!(!budget.is_spent(&cx));
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,110 @@
+//! Dialling: every address of a name is tried, all within one deadline.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Address, tune};
+use crate::text::reason;
+
+/// How connections are opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialler {
+    /// How long one dial may take in all, name resolution and all addresses together.
+    pub timeout: Duration,
+    /// Whether silent connections are probed.
+    pub keepalive: bool,
+}
+
+/// A peer that can't be reached, with what was tried.
+#[derive(Debug)]
+pub struct DialError {
+    address: Address,
+    tried: Vec<(SocketAddr, String)>,
+    why: Option<String>,
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot connect to {}: ", self.address)?;
+        let mut first = true;
+        for (at, why) in &self.tried {
+            let comma = if first { "" } else { ", " };
+            first = false;
+            // For an IP address the address is already there.
+            if self.address.literal().is_some() { write!(f, "{comma}{why}")? } else { write!(f, "{comma}{at} {why}")? }
+        }
+        match &self.why {
+            Some(why) if first => f.write_str(why),
+            Some(why) => write!(f, ", {why}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for DialError {}
+
+impl Dialler {
+    /// Connects to the first address of `address` that answers.
+    pub async fn dial(self, address: &Address) -> Result<TcpStream, DialError> {
+        let deadline = Instant::now() + self.timeout;
+        if let Some(literal) = address.literal() {
+            let tried = match self.connect(literal, deadline).await {
+                Ok(stream) => return Ok(stream),
+                Err(why) => vec![(literal, why)],
+            };
+            return Err(DialError { address: address.clone(), tried, why: None });
+        }
+        self.dial_name(address, deadline).await
+    }
+
+    async fn dial_name(self, address: &Address, deadline: Instant) -> Result<TcpStream, DialError> {
+        let fail = |tried, why| Err(DialError { address: address.clone(), tried, why });
+        let found: Vec<SocketAddr> = match timeout_at(deadline, lookup_host((address.host(), address.port()))).await {
+            Ok(Ok(found)) => found.collect(),
+            Ok(Err(error)) => return fail(Vec::new(), Some(lookup_reason(&error))),
+            Err(_) => return fail(Vec::new(), Some(format!("its name was not resolved within {} s", self.timeout.as_secs_f32()))),
+        };
+        let mut tried = Vec::new();
+        let mut left = found.len() as u32;
+        for at in found {
+            // Each address has an equal part of what is left, so that one that swallows packets leaves time for the next.
+            let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
+            left = left.saturating_sub(1);
+            match self.connect(at, Instant::now() + share).await {
+                Ok(stream) => return Ok(stream),
+                Err(why) => tried.push((at, why)),
+            }
+        }
+        let why = tried.is_empty().then(|| "its name has no address".to_owned());
+        fail(tried, why)
+    }
+
+    async fn connect(self, at: SocketAddr, deadline: Instant) -> Result<TcpStream, String> {
+        let started = Instant::now();
+        let socket = self.socket(at).map_err(|e| reason(&e))?;
+        match timeout_at(deadline, socket.connect(at)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(reason(&error)),
+            Err(_) => Err(format!("no answer within {:.1} s", started.elapsed().as_secs_f32())),
+        }
+    }
+
+    fn socket(self, at: SocketAddr) -> io::Result<TcpSocket> {
+        let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        tune(SockRef::from(&socket), self.keepalive)?;
+        Ok(socket)
+    }
+}
+
+/// The resolver's reason without its C prefix.
+fn lookup_reason(error: &io::Error) -> String {
+    let text = reason(error);
+    text.strip_prefix("failed to lookup address information: ")
+        .map_or(text.clone(), |why| format!("its name does not resolve: {}", why.to_lowercase()))
+}

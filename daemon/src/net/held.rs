@@ -1,0 +1,183 @@
+//! Bytes that a mirror has not taken yet.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+use super::Budget;
+
+/// The smallest and the largest block that small pieces are gathered in.
+const SMALLEST_BLOCK: usize = 1 << 10;
+const LARGEST_BLOCK: usize = 16 << 10;
+/// Blocks handed to the kernel in one write.
+const BLOCKS_A_WRITE: usize = 16;
+
+/// A queue of bytes in order. It is shared with the [`Budget`], which may empty it at any moment.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Whether the budget may take it back.
+    pub(crate) can_go: bool,
+    /// What its blocks occupy, readable without the lock.
+    size: AtomicUsize,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    blocks: VecDeque<Vec<u8>>,
+    /// Bytes of the first block that are written already.
+    head: usize,
+    /// Bytes to be written.
+    len: usize,
+    taken: bool,
+    waker: Option<Waker>,
+}
+
+impl Held {
+    pub(crate) fn new(can_go: bool) -> Self {
+        Self { can_go, size: AtomicUsize::new(0), queue: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of memory it occupies.
+    pub(crate) fn size(&self) -> usize {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len
+    }
+
+    /// Whether the budget took it back. Nothing can be added any more.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.lock().taken
+    }
+
+    /// Adds `data` at the end. `false`: the budget took the queue back, `data` is not in it.
+    pub(crate) fn push(&self, mut data: &[u8], budget: &Budget) -> bool {
+        loop {
+            let need = {
+                let mut queue = self.lock();
+                if queue.taken {
+                    return false;
+                }
+                // First what fits into the last block, which is paid for already.
+                if let Some(last) = queue.blocks.back_mut() {
+                    let fits = data.len().min(last.capacity() - last.len());
+                    let (now, later) = data.split_at(fits);
+                    last.extend_from_slice(now);
+                    queue.len += fits;
+                    data = later;
+                }
+                if data.is_empty() {
+                    return true;
+                }
+                let last = queue.blocks.back().map_or(0, Vec::capacity);
+                data.len().max((last * 2).clamp(SMALLEST_BLOCK, LARGEST_BLOCK))
+            };
+            budget.charge(need, self.can_go); // takes queues' locks, perhaps this one's
+            let mut queue = self.lock();
+            if queue.taken {
+                budget.release(need, self.can_go);
+                return false;
+            }
+            self.size.fetch_add(need, Ordering::Relaxed);
+            queue.blocks.push_back(Vec::with_capacity(need));
+        }
+    }
+
+    /// Writes what the stream takes. `Ready` means that the queue is empty (or was taken back); the bytes written are
+    /// added to `written`, the writes to `writes`.
+    pub(crate) fn poll_write_to(
+        &self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+        budget: &Budget,
+        written: &mut u64,
+        writes: &mut u64,
+    ) -> Poll<io::Result<()>> {
+        let mut freed = 0;
+        let mut queue = self.lock();
+        let end = loop {
+            if queue.len == 0 {
+                queue.waker = None;
+                break Poll::Ready(Ok(()));
+            }
+            let Queue { blocks, head, .. } = &mut *queue;
+            let mut slices = [IoSlice::new(&[]); BLOCKS_A_WRITE];
+            let mut skip = *head;
+            for (slice, block) in slices.iter_mut().zip(blocks.iter()) {
+                *slice = IoSlice::new(block.get(skip..).unwrap_or_default());
+                skip = 0;
+            }
+            let count = blocks.len().min(BLOCKS_A_WRITE);
+            match Pin::new(&mut *stream).poll_write_vectored(cx, slices.get(..count).unwrap_or_default()) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => {
+                    *written += n as u64;
+                    *writes += 1;
+                    freed += queue.advance(n);
+                }
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    queue.waker = Some(cx.waker().clone());
+                    break Poll::Pending;
+                }
+            }
+        };
+        self.size.fetch_sub(freed, Ordering::Relaxed);
+        drop(queue);
+        budget.release(freed, self.can_go);
+        end
+    }
+
+    /// Empties it; the answer is the memory that it occupied.
+    pub(crate) fn clear(&self) -> usize {
+        let mut queue = self.lock();
+        queue.blocks = VecDeque::new();
+        queue.head = 0;
+        queue.len = 0;
+        self.size.swap(0, Ordering::Relaxed)
+    }
+
+    /// Empties it for good and tells its owner; the answer is the memory that it occupied.
+    pub(crate) fn take_back(&self) -> usize {
+        let waker = {
+            let mut queue = self.lock();
+            queue.taken = true;
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        self.clear()
+    }
+}
+
+impl Queue {
+    /// Drops the first `n` bytes; the answer is the memory that this freed.
+    fn advance(&mut self, n: usize) -> usize {
+        self.len -= n;
+        self.head += n;
+        let mut freed = 0;
+        while let Some(first) = self.blocks.front() {
+            if self.head < first.len() || (self.head == 0 && self.len > 0) {
+                break;
+            }
+            self.head -= first.len();
+            freed += first.capacity();
+            self.blocks.pop_front();
+        }
+        freed
+    }
+}

@@ -1,0 +1,36 @@
+//! What every flow that moves bytes is built from: addresses, listening sockets, dialling, and bounded memory.
+
+mod address;
+pub(crate) mod budget;
+mod dial;
+mod held;
+mod listen;
+mod peer;
+pub(crate) mod pool;
+
+pub use address::{Address, ListenAddress};
+pub use budget::Budget;
+pub use dial::{DialError, Dialler};
+pub(crate) use held::Held;
+pub use listen::{AcceptPause, Lease, Listeners};
+pub(crate) use peer::{Fin, Peer};
+pub use pool::RelayPool;
+
+use socket2::{SockRef, TcpKeepalive};
+use std::time::Duration;
+
+/// After how much silence a connection is probed, and how long until it is given up: 60 s + 4 × 15 s.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// Sets the options that a relayed connection has. An accepted socket inherits them from its listener.
+fn tune(socket: SockRef<'_>, keepalive: bool) -> std::io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    if keepalive {
+        let probes = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
+        socket.set_tcp_keepalive(&probes)
+    } else {
+        socket.set_keepalive(false)
+    }
+}

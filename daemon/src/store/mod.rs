@@ -1,0 +1,156 @@
+//! What outlives the daemon: flows as last pushed, and counters. One SQLite file, one thread that owns it.
+//!
+//! What a caller is told is accepted was committed before, with `synchronous=FULL`. Writes that wait together are
+//! committed together.
+
+mod schema;
+mod thread;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, params};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::flow::CounterValues;
+use thread::{Job, Write};
+
+/// Writes that may wait for the thread.
+const QUEUE: usize = 256;
+
+/// A flow as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowRow {
+    /// Its id.
+    pub id: String,
+    /// Who pushed it.
+    pub owner: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its spec, as pushed.
+    pub spec: Value,
+    /// Whether it is to run.
+    pub enabled: bool,
+}
+
+/// What the store had when it was opened.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// The flows.
+    pub flows: Vec<FlowRow>,
+    /// Their counters, by id.
+    pub counters: HashMap<String, CounterValues>,
+}
+
+/// Why something is not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite refuses.
+    #[error("{path}: {source}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The thread has ended.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// The daemon's store. Cloning it shares it; the file is closed when the last one goes.
+#[derive(Clone, Debug)]
+pub struct Store {
+    jobs: mpsc::Sender<Job>,
+    degraded: Option<String>,
+}
+
+impl Store {
+    /// Opens `<state_dir>/domoflux.db`. A damaged file is set aside; without a usable directory the store is kept in
+    /// memory. Both are said in [`Store::degraded`], and the daemon runs.
+    pub fn open(state_dir: &Path) -> (Self, Stored) {
+        let path = state_dir.join("domoflux.db");
+        let (connection, stored, degraded) = match schema::open(&path) {
+            Ok((connection, stored)) => (Ok(connection), stored, None),
+            Err(error) if schema::is_damage(&error) => match schema::set_aside(&path, &error) {
+                Ok((connection, said)) => (Ok(connection), Stored::default(), Some(said)),
+                Err(said) => (Connection::open_in_memory(), Stored::default(), Some(said)),
+            },
+            Err(error) => {
+                let said = format!("cannot open {}: {error}; flows are kept in memory only and are lost when the daemon stops", path.display());
+                (Connection::open_in_memory(), Stored::default(), Some(said))
+            }
+        };
+        if let Some(said) = &degraded {
+            tracing::error!("{said}");
+        }
+        (Self::start(path, connection, degraded), stored)
+    }
+
+    /// A store in memory, for a daemon that is to leave nothing behind.
+    pub fn in_memory() -> Self {
+        Self::start(PathBuf::from(":memory:"), Connection::open_in_memory(), None)
+    }
+
+    fn start(path: PathBuf, connection: rusqlite::Result<Connection>, degraded: Option<String>) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let started = connection.map_err(|e| e.to_string()).and_then(|connection| {
+            let _ = schema::migrate(&connection);
+            thread::start(path, connection, queue).map_err(|e| e.to_string())
+        });
+        if let Err(error) = started {
+            tracing::error!("the store has no thread: {error}; nothing is saved");
+        }
+        Self { jobs, degraded }
+    }
+
+    /// Why the store is not what it should be.
+    pub fn degraded(&self) -> Option<&str> {
+        self.degraded.as_deref()
+    }
+
+    /// Stores a flow. It is on the disk when this completes.
+    pub async fn put_flow(&self, row: FlowRow) -> Result<(), StoreError> {
+        self.write(Box::new(move |db| {
+            let sql = "INSERT INTO flow (id, owner, kind, spec, enabled) VALUES (?1, ?2, ?3, ?4, ?5)
+                       ON CONFLICT (id) DO UPDATE SET owner = ?2, kind = ?3, spec = ?4, enabled = ?5";
+            db.prepare_cached(sql)?
+                .execute(params![row.id, row.owner, row.kind, row.spec.to_string(), row.enabled])
+                .map(drop)
+        }))
+        .await
+    }
+
+    /// Forgets a flow and its counters.
+    pub async fn remove_flow(&self, id: String) -> Result<(), StoreError> {
+        self.write(Box::new(move |db| {
+            db.execute("DELETE FROM counter WHERE flow = ?1", [&id])?;
+            db.execute("DELETE FROM flow WHERE id = ?1", [&id]).map(drop)
+        }))
+        .await
+    }
+
+    /// Stores counters.
+    pub async fn put_counters(&self, rows: Vec<(String, CounterValues)>) -> Result<(), StoreError> {
+        self.write(Box::new(move |db| {
+            let mut put = db.prepare_cached("INSERT INTO counter (flow, name, value) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = ?3")?;
+            for (flow, values) in &rows {
+                for (name, value) in values {
+                    put.execute(params![flow, name, i64::try_from(*value).unwrap_or(i64::MAX)])?;
+                }
+            }
+            Ok(())
+        }))
+        .await
+    }
+
+    async fn write(&self, write: Write) -> Result<(), StoreError> {
+        let (answer, done) = oneshot::channel();
+        self.jobs.send(Job { write, answer }).await.map_err(|_| StoreError::Closed)?;
+        done.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+#[cfg(test)]
+mod tests;
