@@ -76,10 +76,18 @@ impl FromStr for Bytes {
             "g" | "gib" => 1 << 30,
             _ => return Err(format!("unknown unit in {text:?}: write a size such as 65536, \"64 KiB\" or \"1 MiB\"")),
         };
-        let number: u64 = number
-            .parse()
-            .map_err(|_| format!("{text:?} is not a size: write a number of bytes, or text such as \"64 KiB\" or \"1 MiB\""))?;
-        number.checked_mul(scale).map(Self).ok_or_else(|| format!("{text:?} is too large"))
+        let wrong = || format!("{text:?} is not a size: write a number of bytes, or text such as \"64 KiB\" or \"1.5 MiB\"");
+        let large = || format!("{text:?} is too large");
+        if let Ok(number) = number.parse::<u64>() {
+            return number.checked_mul(scale).map(Self).ok_or_else(large);
+        }
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        if scale == 1 || !number.is_finite() || number < 0.0 {
+            return Err(wrong());
+        }
+        let bytes = number * scale as f64;
+        #[expect(clippy::cast_sign_loss, reason = "not negative, as just looked at")]
+        if bytes < 1e15 { Ok(Self(bytes as u64)) } else { Err(large()) }
     }
 }
 
@@ -87,8 +95,11 @@ impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
             if self.0 >= 1 << shift {
-                #[expect(clippy::cast_lossless, reason = "the figure is rounded for a person")]
-                return write!(f, "{:.1} {unit}", self.0 as f64 / (1u64 << shift) as f64);
+                let unit_size = 1u64 << shift;
+                return match self.0 % unit_size {
+                    0 => write!(f, "{} {unit}", self.0 / unit_size),
+                    _ => write!(f, "{:.1} {unit}", self.0 as f64 / unit_size as f64),
+                };
             }
         }
         write!(f, "{} B", self.0)
@@ -209,11 +220,18 @@ mod tests {
 
     #[test]
     fn sizes_are_bytes_or_text_with_a_unit() {
-        for (text, bytes) in [("65536", 65536), ("64 KiB", 65536), ("1MiB", 1 << 20), ("2 GB", 2_000_000_000), ("8k", 8192)] {
+        for (text, bytes) in [("65536", 65536), ("64 KiB", 65536), ("1MiB", 1 << 20), ("2 GB", 2_000_000_000), ("8k", 8192), ("1.5 MiB", 1_572_864)] {
             assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
         }
-        for text in ["-1", "1.5 MiB", "much", "99999999999999999999", "20000000000 GiB", "1 furlong", ""] {
+        for text in ["-1", "1.5", "-1.5 MiB", "nan kb", "much", "99999999999999999999", "20000000000 GiB", "1 furlong", ""] {
             assert!(text.parse::<Bytes>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_that_is_printed_can_be_read() {
+        for bytes in [0, 1, 1023, 1024, 65536, 32 << 20, 1 << 30] {
+            assert_eq!(Bytes(bytes).to_string().parse(), Ok(Bytes(bytes)));
         }
     }
 }

@@ -1,1 +1,25 @@
-//! One binary for all integration tests. They drive the real `domoflux` with real sockets.
+//! One binary for all integration tests. They drive the real `domoflux` with real sockets, on ports that the kernel
+//! chooses; nothing sleeps, everything has a deadline.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test that meets what it does not expect has failed"
+)]
+
+mod api;
+mod api_calls;
+mod api_checks;
+mod cli;
+mod documents;
+mod limits;
+mod mirror_edits;
+mod mirror_failures;
+mod mirror_features;
+mod mirror_load;
+mod mirror_pace;
+mod mirror_settings;
+mod store;
+mod support;

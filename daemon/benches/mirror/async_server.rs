@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
 use crate::pattern::Verifier;
-use crate::server::Tally;
+use crate::server::{End, Tally};
 
 const SCRATCH: usize = 256 << 10;
 /// Large enough for anything an echoing client sends at a time.
@@ -40,40 +40,38 @@ pub(crate) fn serve(mode: &str, listener: TcpListener, tally: &Arc<Tally>) -> Re
     })
 }
 
-async fn echo(stream: &TcpStream, tally: &Tally) -> Result<(), String> {
-    stream.set_nodelay(true).map_err(|e| e.to_string())?;
+async fn echo(stream: &TcpStream, tally: &Tally) -> Result<(), End> {
+    stream.set_nodelay(true)?;
     let mut buffer = [0; ECHO];
     loop {
-        stream.readable().await.map_err(|e| e.to_string())?;
+        stream.readable().await?;
         let read = match stream.try_read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(read) => read,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(e) => return Err(format!("the target's read: {e}")),
+            Err(e) => return Err(e.into()),
         };
         tally.add(read);
-        write_all(stream, &buffer[..read]).await.map_err(|e| format!("the target's write: {e}"))?;
+        write_all(stream, &buffer[..read]).await?;
     }
 }
 
-async fn read_all(stream: &TcpStream, tally: &Tally, answers: bool) -> Result<(), String> {
+async fn read_all(stream: &TcpStream, tally: &Tally, answers: bool) -> Result<(), End> {
     let mut verifier = Verifier::new(&tally.pattern);
     loop {
-        stream.readable().await.map_err(|e| e.to_string())?;
+        stream.readable().await?;
         let read = BUFFER.with_borrow_mut(|buffer| {
             let read = stream.try_read(buffer)?;
             tally.add(read);
-            Ok(verifier.take(&buffer[..read]).map(|()| read))
+            verifier.take(&buffer[..read]).map_err(End::Wrong)?;
+            Ok(read)
         });
         match read {
-            Ok(Ok(0)) if answers => {
-                let total = verifier.seen.to_le_bytes();
-                return write_all(stream, &total).await.map_err(|e| format!("the target's answer: {e}"));
-            }
-            Ok(Ok(0)) => return Ok(()),
-            Ok(read) => drop(read?),
-            Err(e) if io::Error::kind(&e) == io::ErrorKind::WouldBlock => {}
-            Err(e) => return Err(format!("a read of {}: {e}", if answers { "the target" } else { "the mirror" })),
+            Ok(0) if answers => return Ok(write_all(stream, &verifier.seen.to_le_bytes()).await?),
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(End::Broken(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(end) => return Err(end),
         }
     }
 }

@@ -27,15 +27,13 @@ pub(crate) fn bulk(front: SocketAddr, length: Duration) -> Result<(Value, Vec<Tc
     let began = Instant::now();
     let mut sent = 0_u64;
     while began.elapsed() < length {
-        stream.write_all(block).map_err(|e| format!("send: {e}"))?;
+        stream.write_all(block).map_err(|e| format!("send: {}", say(&e)))?;
         sent += RING as u64;
     }
-    stream.write_all(&last).map_err(|e| format!("send: {e}"))?;
+    stream.write_all(&last).map_err(|e| format!("send: {}", say(&e)))?;
     sent += RING as u64;
     let mut answer = [0; 8];
-    stream
-        .read_exact(&mut answer)
-        .map_err(|e| format!("after {sent} bytes the target's answer did not come: {e}"))?;
+    stream.read_exact(&mut answer).map_err(|e| format!("no answer to {sent} bytes: {}", say(&e)))?;
     let seconds = began.elapsed().as_secs_f64();
     let arrived = u64::from_le_bytes(answer);
     if arrived != sent {
@@ -47,7 +45,7 @@ pub(crate) fn bulk(front: SocketAddr, length: Duration) -> Result<(Value, Vec<Tc
 /// `trips` messages there and back on one connection.
 pub(crate) fn echo(front: SocketAddr, trips: usize) -> Result<(Value, Vec<TcpStream>), String> {
     let pattern = Pattern::new();
-    let mut voice = Voice::connect(&pattern, front, 0)?;
+    let mut voice = Voice { pattern: &pattern, stream: connect(front)?, phase: 0, sent: 0 };
     for _ in 0..WARM_UP {
         voice.trip()?;
     }
@@ -58,8 +56,8 @@ pub(crate) fn echo(front: SocketAddr, trips: usize) -> Result<(Value, Vec<TcpStr
         times.push(began.elapsed());
     }
     times.sort_unstable();
-    let at = |share: f64| times[((trips - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
-    Ok((json!({ "bytes": voice.sent, "p50_us": at(0.5), "p99_us": at(0.99) }), vec![voice.stream]))
+    let at = |percent: usize| times[(trips - 1) * percent / 100].as_secs_f64() * 1e6;
+    Ok((json!({ "bytes": voice.sent, "p50_us": at(50), "p99_us": at(99) }), vec![voice.stream]))
 }
 
 /// Connect, one message there and back, close: as often as it goes.
@@ -77,7 +75,7 @@ pub(crate) fn visits(front: SocketAddr, length: Duration) -> Result<(Value, Vec<
 }
 
 /// The close is the ordinary one: a FIN, nothing unread, as most clients do, so that the proxy has the ordinary work
-/// with it. It leaves the client's port in TIME_WAIT, so each visitor has a source address of its own and takes that
+/// with it. It leaves the client's port in `TIME_WAIT`, so each visitor has a source address of its own and takes that
 /// address's ports in turn: none comes back within a sample, and nobody searches for a free one.
 fn visitor(pattern: &Pattern, front: SocketAddr, number: u8, until: Instant) -> Result<u64, String> {
     let mut count = 0;
@@ -89,6 +87,7 @@ fn visitor(pattern: &Pattern, front: SocketAddr, number: u8, until: Instant) -> 
             Err(e) if is_taken(&e) && ports < 100_000 => continue,
             other => other.map_err(|e| format!("connect from {source}: {e}"))?,
         };
+        // Each begins elsewhere in the pattern, so that an answer of another connection is noticed.
         let phase = (count as usize * usize::from(VISITORS) + usize::from(number)) * MESSAGE;
         Voice { pattern, stream, phase, sent: 0 }.trip()?;
         count += 1;
@@ -96,7 +95,7 @@ fn visitor(pattern: &Pattern, front: SocketAddr, number: u8, until: Instant) -> 
     Ok(count)
 }
 
-/// Somebody listens on the port, or it is in TIME_WAIT from an earlier sample.
+/// Somebody listens on the port, or it is in `TIME_WAIT` from an earlier sample.
 fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
 }
@@ -121,6 +120,14 @@ fn impatient(stream: TcpStream) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// The system has an odd name for a timeout.
+fn say(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => format!("nothing moved for {} s", STALLED.as_secs()),
+        _ => error.to_string(),
+    }
+}
+
 /// One connection that sends a message and waits for it to come back.
 struct Voice<'a> {
     pattern: &'a Pattern,
@@ -130,17 +137,12 @@ struct Voice<'a> {
     sent: u64,
 }
 
-impl<'a> Voice<'a> {
-    /// Each voice begins elsewhere in the pattern, so that an answer of another connection is noticed.
-    fn connect(pattern: &'a Pattern, front: SocketAddr, number: usize) -> Result<Self, String> {
-        Ok(Self { pattern, stream: connect(front)?, phase: number * 301 * MESSAGE, sent: 0 })
-    }
-
+impl Voice<'_> {
     fn trip(&mut self) -> Result<(), String> {
         let message = self.pattern.at(self.phase + self.sent as usize, MESSAGE);
-        self.stream.write_all(message).map_err(|e| format!("send after {} bytes: {e}", self.sent))?;
+        self.stream.write_all(message).map_err(|e| format!("send after {} bytes: {}", self.sent, say(&e)))?;
         let mut answer = [0; MESSAGE];
-        self.stream.read_exact(&mut answer).map_err(|e| format!("echo after {} bytes: {e}", self.sent))?;
+        self.stream.read_exact(&mut answer).map_err(|e| format!("echo after {} bytes: {}", self.sent, say(&e)))?;
         if answer != message {
             return Err(format!("the echo after {} bytes has other bytes than were sent", self.sent));
         }

@@ -26,7 +26,7 @@ pub(crate) fn memory(table: &mut Table, round: usize, who: Contestant, sizes: &S
     let anonymous = proxy.process.memory("RssAnon");
     let resident = proxy.process.memory("VmRSS");
     let (_, clients) = stage.client("hold", &[sizes.idle])?;
-    let full = proxy.process.memory("RssAnon");
+    let full = stage.proxy.as_ref().map_or(0, |p| p.process.memory("RssAnon"));
     drop(clients);
     let sent = (sizes.idle * MESSAGE) as u64;
     stage.check_target(sent)?;
@@ -56,7 +56,7 @@ pub(crate) fn held(count: usize, descriptors: u64) -> Result<Held, String> {
     let mut stages = Vec::new();
     let mut left = count;
     while left > 0 {
-        let stage = Stage::set(Contestant::Domoflux, Ends::ECHO)?;
+        let mut stage = Stage::set(Contestant::Domoflux, Ends::ECHO)?;
         let part = left.min(most.max(1));
         let (_, clients) = stage.client("hold", &[part])?;
         stages.push((stage, clients, part));
@@ -78,7 +78,7 @@ pub(crate) fn held(count: usize, descriptors: u64) -> Result<Held, String> {
 
 /// The most memory domoflux ever had while `clients` each sent 1 MB and the mirror never read, in bytes.
 pub(crate) fn flood(clients: usize) -> Result<u64, String> {
-    let mut stage = Stage::set(Contestant::Domoflux, Ends { target: "count", mirror: "stuck" })?;
+    let mut stage = Stage::set(Contestant::Domoflux, Ends::FLOOD)?;
     let answer = stage.run("flood", &[clients])?;
     stage.check_target(answer["bytes"].as_u64().unwrap_or(0))?;
     Ok(stage.proxy.as_ref().map_or(0, |p| p.process.memory("VmHWM")))

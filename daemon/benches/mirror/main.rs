@@ -17,6 +17,7 @@ mod crowd;
 mod footprint;
 mod options;
 mod pattern;
+mod place;
 mod process;
 mod role;
 mod server;
@@ -56,6 +57,8 @@ fn fail(faults: &mut Vec<String>, fault: String) {
     faults.push(fault);
 }
 
+type Step = fn(&mut Run);
+
 struct Run {
     options: Options,
     who: Vec<Contestant>,
@@ -87,7 +90,12 @@ impl Run {
     }
 
     fn all(mut self) -> ExitCode {
-        let steps: [(&str, fn(&mut Self)); 6] = [
+        let busy = process::busy();
+        if busy > 0.1 {
+            eprintln!("the processors are {:.0} % busy with other work: the figures will scatter", busy * 100.0);
+        }
+        self.json.insert("busy_before".to_owned(), json!(busy));
+        let steps: [(&str, Step); 6] = [
             ("speed", Self::speed),
             ("memory", Self::memory),
             ("trouble", Self::trouble),

@@ -35,7 +35,7 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     const FULL: Self = Self { bulk_ms: 1200, trips: 20_000, chorus_ms: 1500, visits_ms: 1500, idle: 2000, held: 10_000, flood: 1000 };
-    const QUICK: Self = Self { bulk_ms: 500, trips: 4000, chorus_ms: 400, visits_ms: 400, ..Self::FULL };
+    const QUICK: Self = Self { bulk_ms: 500, trips: 5000, chorus_ms: 500, visits_ms: 500, ..Self::FULL };
 }
 
 impl Options {
@@ -48,7 +48,7 @@ impl Options {
             match arg.as_str() {
                 // Cargo's own, to say that this is no test.
                 "--bench" => {}
-                "--quick" => (options.sizes, options.rounds) = (Sizes::QUICK, 1),
+                "--quick" => (options.sizes, options.rounds) = (Sizes::QUICK, 2),
                 "--rounds" => rounds = Some(value()?.parse::<usize>().map_err(|e| format!("--rounds: {e}"))?),
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
                 "--json" => options.json = Some(value()?.into()),

@@ -50,7 +50,7 @@ impl Pattern {
     fn holds(&self, at: usize, bytes: &[u8]) -> bool {
         let expected = self.at(at, bytes.len());
         // The byte at 0 of the ring may be a flag.
-        bytes == expected || bytes.iter().zip(expected).enumerate().all(|(i, (got, want))| got == want || (at + i) % RING == 0)
+        bytes == expected || bytes.iter().zip(expected).enumerate().all(|(i, (got, want))| got == want || (at + i).is_multiple_of(RING))
     }
 }
 

@@ -46,7 +46,8 @@ impl Drop for Process {
             // The process may end between the two calls; it is not reaped, so the id is still its own.
             let _ = rustix::process::kill_process(pid, Signal::TERM);
         }
-        reap(&mut self.0, Duration::from_secs(5));
+        // It may want to wait for a mirror that never reads; nothing it has is needed any more.
+        reap(&mut self.0, Duration::from_secs(1));
     }
 }
 
@@ -70,6 +71,22 @@ pub(crate) fn raise_descriptors() -> u64 {
     // Refused, the soft limit stays, and the figures that need more say so.
     let _ = rustix::process::setrlimit(Resource::Nofile, limit);
     rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Which share of the processors was not free during half a second, be it other work here or another machine on the
+/// same host.
+pub(crate) fn busy() -> f64 {
+    let (total, free) = processor_times();
+    thread::sleep(Duration::from_millis(500));
+    let (total_after, free_after) = processor_times();
+    1.0 - (free_after - free) as f64 / (total_after - total).max(1) as f64
+}
+
+fn processor_times() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let times: Vec<u64> = text.lines().next().unwrap_or("").split_whitespace().flat_map(str::parse).collect();
+    // Idle, and waiting for a disk.
+    (times.iter().sum(), times.iter().skip(3).take(2).sum())
 }
 
 struct Stat {

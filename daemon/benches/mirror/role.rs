@@ -4,13 +4,14 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::place::Place;
 use crate::{client, crowd, server};
 
 /// First argument of a process that plays a role.
@@ -78,10 +79,10 @@ pub(crate) struct Role {
 }
 
 impl Role {
-    pub(crate) fn start(args: &[&str]) -> Result<Self, String> {
+    pub(crate) fn start(args: &[&str], place: Place) -> Result<Self, String> {
         let name = args.join(" ");
-        let this = std::env::current_exe().map_err(|e| e.to_string())?;
-        let mut child = Command::new(this)
+        let mut child = place
+            .command(&std::env::current_exe().map_err(|e| e.to_string())?)
             .arg(FLAG)
             .args(args)
             .stdin(Stdio::piped())
@@ -99,30 +100,29 @@ impl Role {
     }
 
     /// A server, and the address it listens on.
-    pub(crate) fn serve(mode: &str) -> Result<(Self, SocketAddr), String> {
-        let server = Self::start(&["serve", mode])?;
+    pub(crate) fn serve(mode: &str, place: Place) -> Result<(Self, SocketAddr), String> {
+        let server = Self::start(&["serve", mode], place)?;
         let port = server.line()?["port"].as_u64().unwrap_or(0) as u16;
         Ok((server, SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
     }
 
     /// The role's next answer.
     pub(crate) fn line(&self) -> Result<Value, String> {
-        let value = self.lines.recv_timeout(PATIENCE).map_err(|e| format!("{}: {e}", self.name))?;
+        let value = self.lines.recv_timeout(PATIENCE).map_err(|e| match e {
+            RecvTimeoutError::Timeout => format!("{}: no answer for {} s", self.name, PATIENCE.as_secs()),
+            RecvTimeoutError::Disconnected => format!("{}: ended without an answer", self.name),
+        })?;
         match value["error"].as_str() {
             Some(error) => Err(format!("{}: {error}", self.name)),
             None => Ok(value),
         }
     }
 
-    /// A number of the role's next answer.
+    /// Asks for an answer more.
     pub(crate) fn ask(&mut self) -> Result<Value, String> {
         let stdin = self.stdin.as_mut().ok_or("the role has ended")?;
         writeln!(stdin, "?").map_err(|e| format!("{}: {e}", self.name))?;
         self.line()
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -25,7 +26,22 @@ pub(crate) struct Tally {
     bytes: AtomicU64,
     connections: AtomicU64,
     ended: AtomicU64,
+    /// A wrong byte.
     fault: Mutex<Option<String>>,
+    /// The last connection that broke; no fault where all bytes had arrived.
+    broken: Mutex<Option<String>>,
+}
+
+/// Why a connection ended other than with a FIN.
+pub(crate) enum End {
+    Wrong(String),
+    Broken(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error)
+    }
 }
 
 impl Tally {
@@ -37,19 +53,23 @@ impl Tally {
         self.bytes.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// A connection is over; the first fault is kept.
-    pub(crate) fn closed(&self, outcome: Result<(), String>) {
-        self.ended.fetch_add(1, Relaxed);
-        if let Err(fault) = outcome {
-            self.fault.lock().unwrap().get_or_insert(fault);
+    pub(crate) fn closed(&self, outcome: Result<(), End>) {
+        match outcome {
+            Ok(()) => {}
+            Err(End::Wrong(fault)) => *self.fault.lock().unwrap() = Some(fault),
+            Err(End::Broken(error)) => *self.broken.lock().unwrap() = Some(error.to_string()),
         }
+        // Last, as who asks takes it for the sign that there is no more to come.
+        self.ended.fetch_add(1, Release);
     }
 
     fn report(&self) -> String {
+        let ended = self.ended.load(Acquire);
         let fault = self.fault.lock().unwrap().clone();
+        let broken = self.broken.lock().unwrap().clone();
         json!({
             "bytes": self.bytes.load(Relaxed), "connections": self.connections.load(Relaxed),
-            "ended": self.ended.load(Relaxed), "fault": fault,
+            "ended": ended, "fault": fault, "broken": broken,
         })
         .to_string()
     }
@@ -65,6 +85,7 @@ pub(crate) fn serve(mode: &str) -> Result<(), String> {
         connections: AtomicU64::new(0),
         ended: AtomicU64::new(0),
         fault: Mutex::new(None),
+        broken: Mutex::new(None),
     });
     if mode != "down" {
         let backlog = if mode == "swallow" { 0 } else { BACKLOG };
@@ -84,7 +105,10 @@ fn run(mode: &str, listener: TcpListener, tally: &Arc<Tally>) -> Result<(), Stri
     match mode {
         "blocks" => each_in_a_thread(&listener, tally, bulk_target),
         "bulk-mirror" => each_in_a_thread(&listener, tally, bulk_mirror),
-        "slow" => each_in_a_thread(&listener, tally, slow_mirror),
+        "slow" => each_in_a_thread(&listener, tally, |stream, tally| {
+            slow_mirror(stream, tally);
+            Ok(())
+        }),
         "reset" => each_in_a_thread(&listener, tally, reset),
         "stuck" => keep_all(&listener),
         "down" | "swallow" => loop {
@@ -114,7 +138,7 @@ fn fill(port: u16) -> Vec<TcpStream> {
     held
 }
 
-fn each_in_a_thread(listener: &TcpListener, tally: &Arc<Tally>, handle: fn(TcpStream, &Tally) -> Result<(), String>) -> Result<(), String> {
+fn each_in_a_thread(listener: &TcpListener, tally: &Arc<Tally>, handle: fn(TcpStream, &Tally) -> Result<(), End>) -> Result<(), String> {
     loop {
         let (stream, _) = listener.accept().map_err(|e| format!("accept: {e}"))?;
         let tally = Arc::clone(tally);
@@ -124,53 +148,51 @@ fn each_in_a_thread(listener: &TcpListener, tally: &Arc<Tally>, handle: fn(TcpSt
 }
 
 /// Reads blocks up to the one that says it is the last, then answers how many bytes there were.
-fn bulk_target(mut stream: TcpStream, tally: &Tally) -> Result<(), String> {
+fn bulk_target(mut stream: TcpStream, tally: &Tally) -> Result<(), End> {
     let mut verifier = Verifier::new(&tally.pattern);
     let mut buffer = vec![0; RING];
     let mut last = false;
     loop {
         // Never past the end of a block, so that a flag is always the first byte of a read.
         let inside = (verifier.seen % RING as u64) as usize;
-        let read = stream.read(&mut buffer[..RING - inside]).map_err(|e| format!("the target's read: {e}"))?;
+        let read = stream.read(&mut buffer[..RING - inside])?;
         if read == 0 {
             return Ok(());
         }
         last |= inside == 0 && buffer[0] == LAST;
-        verifier.take(&buffer[..read])?;
+        verifier.take(&buffer[..read]).map_err(End::Wrong)?;
         tally.add(read);
         if last && verifier.seen.is_multiple_of(RING as u64) {
-            stream.write_all(&verifier.seen.to_le_bytes()).map_err(|e| format!("the target's answer: {e}"))?;
+            stream.write_all(&verifier.seen.to_le_bytes())?;
         }
     }
 }
 
-fn bulk_mirror(mut stream: TcpStream, tally: &Tally) -> Result<(), String> {
+fn bulk_mirror(mut stream: TcpStream, tally: &Tally) -> Result<(), End> {
     let mut verifier = Verifier::new(&tally.pattern);
     let mut buffer = vec![0; RING];
     loop {
-        let read = stream.read(&mut buffer).map_err(|e| format!("the mirror's read: {e}"))?;
+        let read = stream.read(&mut buffer)?;
         if read == 0 {
             return Ok(());
         }
-        verifier.take(&buffer[..read])?;
+        verifier.take(&buffer[..read]).map_err(End::Wrong)?;
         tally.add(read);
     }
 }
 
 /// 1 MB/s.
-fn slow_mirror(mut stream: TcpStream, tally: &Tally) -> Result<(), String> {
+fn slow_mirror(mut stream: TcpStream, tally: &Tally) {
     let mut buffer = vec![0; 50_000];
     while let Ok(read @ 1..) = stream.read(&mut buffer) {
         tally.add(read);
         thread::sleep(Duration::from_secs_f64(read as f64 / 1e6));
     }
-    Ok(())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "closing the stream is the point")]
-fn reset(stream: TcpStream, _: &Tally) -> Result<(), String> {
-    let reset = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-    reset.map_err(|e| format!("linger: {e}"))
+fn reset(stream: TcpStream, _: &Tally) -> Result<(), End> {
+    Ok(socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?)
 }
 
 fn keep_all(listener: &TcpListener) -> Result<(), String> {

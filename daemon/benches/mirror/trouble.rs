@@ -2,7 +2,8 @@
 
 use crate::contestant::Contestant;
 use crate::options::Sizes;
-use crate::stage::{Ends, Stage, number};
+use crate::speed::{self, Sample};
+use crate::stage::Ends;
 use crate::table::{Figure, Table};
 
 pub(crate) const FIGURES: [Figure; 3] = [
@@ -16,28 +17,21 @@ pub(crate) const STATES: [&str; 6] = [HEALTHY, "down", "slow", "stuck", "reset",
 const HEALTHY: &str = "healthy";
 
 pub(crate) fn round(table: &mut Table, round: usize, sizes: &Sizes, faults: &mut Vec<String>) {
-    for (name, ends) in [("bulk", Ends::BULK), ("echo", Ends::ECHO)] {
+    for measure in [bulk, echo] {
         for state in STATES {
-            let mirror = if state == HEALTHY { ends.mirror } else { state };
-            match sample(Ends { mirror, ..ends }, name, sizes) {
+            let trouble = (state != HEALTHY).then_some(state);
+            match measure(trouble, sizes) {
                 Ok(sample) => sample.into_iter().for_each(|(key, value)| table.add(key, state, round, value)),
-                Err(fault) => crate::fail(faults, format!("{name} with the mirror {state}: {fault}")),
+                Err(fault) => crate::fail(faults, format!("domoflux with the mirror {state}: {fault}")),
             }
         }
     }
 }
 
-fn sample(ends: Ends, name: &str, sizes: &Sizes) -> Result<Vec<(&'static str, f64)>, String> {
-    let mut stage = Stage::set(Contestant::Domoflux, ends)?;
-    let answer = stage.run(name, &[if name == "bulk" { sizes.bulk_ms } else { sizes.trips }])?;
-    let sent = answer["bytes"].as_u64().unwrap_or(0);
-    stage.check_target(sent)?;
-    if ends.mirror.ends_with("mirror") {
-        stage.check_mirror(sent)?;
-    }
-    Ok(if name == "bulk" {
-        vec![("bulk", number(&answer, "bytes") / 1e9 / number(&answer, "seconds"))]
-    } else {
-        vec![("p50", number(&answer, "p50_us")), ("p99", number(&answer, "p99_us"))]
-    })
+fn bulk(trouble: Option<&'static str>, sizes: &Sizes) -> Result<Sample, String> {
+    speed::bulk(Contestant::Domoflux, Ends::BULK.with(trouble), sizes)
+}
+
+fn echo(trouble: Option<&'static str>, sizes: &Sizes) -> Result<Sample, String> {
+    speed::echo(Contestant::Domoflux, Ends::LATENCY.with(trouble), sizes)
 }

@@ -46,7 +46,7 @@ impl Verdict {
         let sign = if self.at_most { "≤" } else { "≥" };
         let goal = self.goal.map_or(String::new(), |g| format!("goal {sign} {}", digits(g)));
         let floor = format!("floor {sign} {}", digits(self.floor));
-        println!("  {:<44} {:>8}  {floor:<15}  {goal:<13}  {:<18}  {}", self.what, digits(self.value), self.grade(), self.note);
+        println!("  {:<47} {:>8}  {floor:<15}  {goal:<13}  {:<18}  {}", self.what, digits(self.value), self.grade(), self.note);
     }
 
     pub(crate) fn json(&self) -> Value {

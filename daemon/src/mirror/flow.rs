@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpStream;
 
-use super::connection;
+use super::connection::Connection;
 use super::counters::C;
 use super::spec::{MirrorLeg, MirrorSpec};
 use crate::flow::{Counters, Flow, FlowContext, FlowError, Report, Serve};
@@ -125,5 +125,5 @@ fn welcome(client: TcpStream, from: SocketAddr, shared: &Arc<Shared>, cx: &FlowC
     }
     shared.counters.add(C::ClientConnections as usize, 1);
     let active = Active::new(&shared.counters);
-    cx.connections.spawn(connection::run(client, from, Arc::clone(shared), active));
+    cx.connections.spawn(Connection::new(client, from, Arc::clone(shared), active));
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -15,7 +15,7 @@ use super::flow::Shared;
 use super::relay::{Tally, Turn};
 use super::spec::{MirrorLeg, WhenFull};
 use crate::net::pool::BATCH_WINDOW;
-use crate::net::{DialError, Fin, Held};
+use crate::net::{DialError, Fin, Held, Tick};
 use crate::text::reason;
 
 /// From how many bytes on a write is not put off to be batched.
@@ -23,6 +23,14 @@ const BATCH_BYTES: usize = 16 << 10;
 
 /// How much of a mirror's own bytes is read at once.
 const READ_SIZE: usize = 16 << 10;
+
+/// The main stream waits this long for a mirror without counting it. A mirror that is done by then takes its copy at
+/// more than 250 MB/s (the kernel calls a socket writable when a third of its buffer, over a megabyte here, is free),
+/// so only a stream that is faster than any network of a home is slowed down by this.
+const PATIENCE_FREE: Duration = Duration::from_millis(5);
+/// How long it waits beyond that: this at once, and a part of the time that the connection lives.
+const PATIENCE_AT_ONCE: Duration = Duration::from_millis(20);
+const PATIENCE_PART: u32 = 20;
 
 /// A dial under way.
 pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>;
@@ -39,6 +47,33 @@ enum Lost {
     Full,
     Memory,
     Io(io::Error),
+}
+
+/// How long the main stream has waited for a mirror that it need not wait for.
+struct Patience {
+    born: Tick,
+    used: Duration,
+    since: Option<Tick>,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { born: Tick::now(), used: Duration::ZERO, since: None }
+    }
+
+    /// Waits, unless it has waited too long.
+    fn has_more(&mut self, now: Tick) -> bool {
+        let waited = now.since(*self.since.get_or_insert(now));
+        let allowed = PATIENCE_AT_ONCE + now.since(self.born) / PATIENCE_PART;
+        self.used + waited.saturating_sub(PATIENCE_FREE) < allowed
+    }
+
+    /// The mirror has caught up.
+    fn end(&mut self, now: Tick) {
+        if let Some(since) = self.since.take() {
+            self.used += now.since(since).saturating_sub(PATIENCE_FREE);
+        }
+    }
 }
 
 /// What a poll of a leg did.
@@ -63,24 +98,50 @@ pub(super) struct Leg {
     pressed: bool,
     /// The round of the pool in which it asked to be woken.
     round: Option<u32>,
-    last_write: Option<Instant>,
-    held: Option<(Arc<Held>, usize)>,
+    last_write: Option<Tick>,
+    patience: Patience,
+    held: Option<Arc<Held>>,
 }
 
 impl Leg {
     pub(super) fn new(index: usize, stream: Option<TcpStream>, dial: impl FnOnce() -> Dialling) -> Self {
         let link = stream.map_or_else(|| Link::Dialling(dial()), Link::Open);
-        Self { link, index: index as u16, fin: Fin::Open, eof: false, reset: false, pressed: false, round: None, last_write: None, held: None }
+        Self { link, index: index as u16, fin: Fin::Open, eof: false, reset: false, pressed: false, round: None, last_write: None, patience: Patience::new(), held: None }
     }
 
     pub(super) fn is_gone(&self) -> bool {
         matches!(self.link, Link::Gone)
     }
 
-    /// Whether the main stream has to wait for it (`when_full = "block"`).
-    pub(super) fn holds_up(&self, shared: &Shared) -> bool {
+    /// Whether the main stream waits for it, in which case its task will be woken.
+    ///
+    /// With `when_full = "block"` it waits as long as it takes. Otherwise a mirror that is a moment behind gets that
+    /// moment, so that a healthy one is neither lost to a burst nor served from a queue that costs a copy.
+    pub(super) fn holds_up(&mut self, cx: &Context<'_>, shared: &Shared, now: Tick) -> bool {
+        if !self.pressed || !matches!(self.link, Link::Open(_)) {
+            self.patience.end(now);
+            return self.blocks(shared);
+        }
+        if self.blocks(shared) {
+            return true;
+        }
+        if !self.patience.has_more(now) {
+            return false;
+        }
+        self.wake_later(cx, shared); // the mirror's progress wakes it as well; this is for its lack
+        true
+    }
+
+    fn blocks(&self, shared: &Shared) -> bool {
         let spec = self.spec(shared);
         spec.when_full == WhenFull::Block && !self.is_gone() && self.held_len() as u64 >= spec.buffer.0
+    }
+
+    fn wake_later(&mut self, cx: &Context<'_>, shared: &Shared) {
+        if self.round != Some(shared.pool.round()) {
+            self.round = Some(shared.pool.round());
+            shared.pool.wake_later(cx.waker());
+        }
     }
 
     pub(super) fn spec<'a>(&self, shared: &'a Shared) -> &'a MirrorLeg {
@@ -88,7 +149,7 @@ impl Leg {
     }
 
     fn held_len(&self) -> usize {
-        self.held.as_ref().map_or(0, |(held, _)| held.len())
+        self.held.as_ref().map_or(0, |held| held.len())
     }
 
     /// Takes a copy of `data`, which the target or the client has got already.
@@ -122,8 +183,7 @@ impl Leg {
             return self.lose(shared, tally, &Lost::Full, data.len());
         }
         let budget = &shared.pool.budget;
-        let (held, _) = self.held.get_or_insert_with(|| budget.shelve(Held::new(!blocks)));
-        let held = Arc::clone(held);
+        let held = self.held.get_or_insert_with(|| budget.shelve(!blocks));
         if !held.push(data, budget) {
             self.lose(shared, tally, &Lost::Memory, data.len());
         }
@@ -135,7 +195,7 @@ impl Leg {
         if let Link::Dialling(dialling) = &mut self.link {
             match dialling.as_mut().poll(cx) {
                 Poll::Pending => {
-                    if self.held.as_ref().is_some_and(|(held, _)| held.is_taken()) {
+                    if self.held.as_ref().is_some_and(|held| held.is_taken()) {
                         self.lose(shared, turn.tally, &Lost::Memory, 0);
                     }
                     return Step::default();
@@ -162,9 +222,8 @@ impl Leg {
         if self.held.is_some() {
             if self.pressed || self.fin == Fin::Due || self.batch_is_over(turn.now) {
                 self.write_held(cx, shared, turn);
-            } else if self.round != Some(shared.pool.round()) {
-                self.round = Some(shared.pool.round());
-                shared.pool.wake_later(cx.waker());
+            } else {
+                self.wake_later(cx, shared);
             }
         }
         if let Link::Open(stream) = &mut self.link
@@ -182,10 +241,10 @@ impl Leg {
     }
 
     fn write_held(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>) {
-        let (Link::Open(stream), Some((held, place))) = (&mut self.link, &self.held) else { return };
+        let (Link::Open(stream), Some(held)) = (&mut self.link, &self.held) else { return };
         let (mut bytes, mut writes) = (0, 0);
         let end = held.poll_write_to(stream, cx, &shared.pool.budget, &mut bytes, &mut writes);
-        let (taken, place) = (held.is_taken(), *place);
+        let taken = held.is_taken();
         turn.tally.add(C::MirrorTxBytes, bytes);
         turn.tally.add(C::MirrorTxPkts, writes);
         self.last_write = Some(turn.now);
@@ -193,7 +252,7 @@ impl Leg {
         match end {
             _ if taken => self.lose(shared, turn.tally, &Lost::Memory, 0),
             Poll::Ready(Ok(())) => {
-                shared.pool.budget.unshelve(place);
+                shared.pool.budget.unshelve(held);
                 self.held = None;
             }
             Poll::Ready(Err(error)) => self.lose(shared, turn.tally, &Lost::Io(error), 0),
@@ -271,14 +330,14 @@ impl Leg {
     /// Closes now, counting what it had not written.
     pub(super) fn close(&mut self, shared: &Shared, tally: &mut Tally) {
         self.link = Link::Gone;
-        if let Some((held, place)) = self.held.take() {
+        if let Some(held) = self.held.take() {
             tally.add(C::MirrorDroppedBytes, held.len() as u64);
-            shared.pool.budget.unshelve(place);
+            shared.pool.budget.unshelve(&held);
         }
     }
 
-    fn batch_is_over(&self, now: Instant) -> bool {
-        self.last_write.is_none_or(|last| now.duration_since(last) >= BATCH_WINDOW)
+    fn batch_is_over(&self, now: Tick) -> bool {
+        self.last_write.is_none_or(|last| now.since(last) >= BATCH_WINDOW)
     }
 }
 

@@ -8,14 +8,14 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::counters::{C, COUNT};
 use super::flow::{Lingering, Shared};
 use super::leg::Leg;
-use crate::net::{Fin, Peer};
+use crate::net::{Fin, Peer, Tick};
 
 /// How much one poll moves before other connections get their turn.
 const TURN_BYTES: usize = 4 << 20;
@@ -46,7 +46,7 @@ impl Tally {
 pub(super) struct Turn<'a> {
     pub(super) tally: &'a mut Tally,
     pub(super) scratch: &'a mut Vec<u8>,
-    pub(super) now: Instant,
+    pub(super) now: Tick,
 }
 
 /// The main stream, while it lives.
@@ -73,7 +73,7 @@ pub(super) struct Relay {
 /// The idle timeout while the main stream lives, the mirrors' last deadline after it.
 struct Timer {
     sleep: Pin<Box<Sleep>>,
-    last_byte: Instant,
+    last_byte: Tick,
     _lingering: Option<Lingering>,
 }
 
@@ -135,7 +135,7 @@ impl Relay {
         moved
     }
 
-    fn watch_the_clock(&mut self, cx: &mut Context<'_>, tally: &mut Tally, moved: bool, now: Instant) -> Poll<()> {
+    fn watch_the_clock(&mut self, cx: &mut Context<'_>, tally: &mut Tally, moved: bool, now: Tick) -> Poll<()> {
         let Some(timer) = &mut self.timer else { return Poll::Pending };
         if self.main.is_some() {
             if moved {
@@ -143,14 +143,14 @@ impl Relay {
             }
             let Some(idle) = self.shared.spec.idle_timeout else { return Poll::Pending };
             while timer.sleep.as_mut().poll(cx).is_ready() {
-                let end = timer.last_byte + idle.0;
-                if end <= Instant::now() {
+                let silent = now.since(timer.last_byte);
+                if silent >= idle.0 {
                     tracing::debug!(flow = self.shared.id, "connection closed after {idle} without a byte");
                     self.main_ended(false, tally);
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                timer.sleep.as_mut().reset(end.into());
+                timer.sleep.as_mut().reset(Instant::now() + (idle.0 - silent));
             }
             Poll::Pending
         } else if timer.sleep.as_mut().poll(cx).is_ready() {
@@ -190,7 +190,7 @@ impl Future for Relay {
         let shared = Arc::clone(&self.shared);
         let mut tally = Tally([0; COUNT]);
         let mut scratch = shared.pool.take_scratch();
-        let done = self.turn(cx, &mut Turn { tally: &mut tally, scratch: &mut scratch, now: Instant::now() });
+        let done = self.turn(cx, &mut Turn { tally: &mut tally, scratch: &mut scratch, now: Tick::now() });
         shared.pool.put_scratch(scratch);
         shared.counters.add_all(&tally.0);
         done
@@ -208,7 +208,7 @@ impl Drop for Relay {
 
 impl Timer {
     fn new(after: Duration, lingering: Option<Lingering>) -> Self {
-        Self { sleep: Box::pin(tokio::time::sleep(after)), last_byte: Instant::now(), _lingering: lingering }
+        Self { sleep: Box::pin(tokio::time::sleep(after)), last_byte: Tick::now(), _lingering: lingering }
     }
 }
 
@@ -226,7 +226,10 @@ impl Main {
                 Poll::Ready(Ok(done)) => turn.tally.sent(to, done),
             }
         }
-        if source.eof || shared.pool.budget.is_spent(cx) || legs.iter().any(|leg| leg.gets(from, shared) && leg.holds_up(shared)) {
+        if source.eof || shared.pool.budget.is_spent(cx) {
+            return Ok(0);
+        }
+        if legs.iter_mut().filter(|leg| leg.gets(from, shared)).any(|leg| leg.holds_up(cx, shared, turn.now)) {
             return Ok(0);
         }
         let n = match source.poll_read(cx, turn.scratch) {

@@ -50,18 +50,18 @@ impl Budget {
     }
 
     /// Makes a queue that the budget may take back.
-    pub(crate) fn shelve(&self, held: Held) -> (Arc<Held>, usize) {
-        let held = Arc::new(held);
-        let place = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&held));
-        (held, place)
+    pub(crate) fn shelve(&self, can_go: bool) -> Arc<Held> {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = shelf.vacant_entry();
+        let held = Arc::new(Held::new(can_go, place.key()));
+        place.insert(Arc::clone(&held));
+        held
     }
 
-    /// Forgets the queue at `place`, and gives its bytes back.
-    pub(crate) fn unshelve(&self, place: usize) {
-        let held = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).try_remove(place);
-        if let Some(held) = held {
-            self.release(held.clear(), held.can_go);
-        }
+    /// Forgets the queue, and gives its bytes back.
+    pub(crate) fn unshelve(&self, held: &Held) {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner).try_remove(held.place);
+        self.release(held.clear(), held.can_go);
     }
 
     /// Accounts for `bytes` about to be held, taking the largest queues of mirrors back while that is too much.
@@ -124,32 +124,32 @@ impl Budget {
 mod tests {
     use super::*;
 
-    fn held(budget: &Budget, bytes: usize, can_go: bool) -> (Arc<Held>, usize) {
-        let (held, place) = budget.shelve(Held::new(can_go));
+    fn held(budget: &Budget, bytes: usize, can_go: bool) -> Arc<Held> {
+        let held = budget.shelve(can_go);
         held.push(&vec![0; bytes], budget);
-        (held, place)
+        held
     }
 
     #[test]
     fn the_largest_queue_goes_first() {
         let budget = Budget::new(100_000);
-        let (small, _) = held(&budget, 20_000, true);
-        let (large, place) = held(&budget, 60_000, true);
-        let (last, _) = held(&budget, 50_000, true);
+        let small = held(&budget, 20_000, true);
+        let large = held(&budget, 60_000, true);
+        let last = held(&budget, 50_000, true);
         assert!(large.is_taken() && !small.is_taken() && !last.is_taken());
         assert!(budget.used() <= 100_000, "{}", budget.used());
-        budget.unshelve(place);
+        budget.unshelve(&large);
         assert_eq!(budget.used(), small.size() + last.size());
     }
 
     #[test]
     fn a_queue_that_holds_the_main_stream_stays_and_reading_pauses() {
         let budget = Budget::new(10_000);
-        let (blocking, place) = held(&budget, 20_000, false);
+        let blocking = held(&budget, 20_000, false);
         assert!(!blocking.is_taken());
         let cx = Context::from_waker(Waker::noop());
         assert!(budget.is_spent(&cx));
-        budget.unshelve(place);
+        budget.unshelve(&blocking);
         assert!(!budget.is_spent(&cx));
         assert_eq!(budget.used(), 0);
     }

@@ -23,6 +23,8 @@ const BLOCKS_A_WRITE: usize = 16;
 pub(crate) struct Held {
     /// Whether the budget may take it back.
     pub(crate) can_go: bool,
+    /// Its place on the budget's shelf.
+    pub(crate) place: usize,
     /// What its blocks occupy, readable without the lock.
     size: AtomicUsize,
     queue: Mutex<Queue>,
@@ -40,8 +42,8 @@ struct Queue {
 }
 
 impl Held {
-    pub(crate) fn new(can_go: bool) -> Self {
-        Self { can_go, size: AtomicUsize::new(0), queue: Mutex::default() }
+    pub(crate) fn new(can_go: bool, place: usize) -> Self {
+        Self { can_go, place, size: AtomicUsize::new(0), queue: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

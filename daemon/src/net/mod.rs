@@ -7,6 +7,7 @@ mod held;
 mod listen;
 mod peer;
 pub(crate) mod pool;
+mod tick;
 
 pub use address::{Address, ListenAddress};
 pub use budget::Budget;
@@ -15,6 +16,7 @@ pub(crate) use held::Held;
 pub use listen::{AcceptPause, Lease, Listeners};
 pub(crate) use peer::{Fin, Peer};
 pub use pool::RelayPool;
+pub(crate) use tick::Tick;
 
 use socket2::{SockRef, TcpKeepalive};
 use std::time::Duration;

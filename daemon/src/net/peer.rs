@@ -83,7 +83,7 @@ impl Peer {
     pub(crate) fn adapt(&mut self, read: usize, delivered_whole: bool) {
         let size = 1usize << self.read_size;
         self.read_size = if !delivered_whole {
-            SMALLEST_READ
+            (self.read_size - 1).max(SMALLEST_READ)
         } else if read == size {
             (self.read_size + 1).min(LARGEST_READ)
         } else if read < size / 8 {

@@ -1,0 +1,198 @@
+//! `flow.check`: every mistake in a spec is named, at its place.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+fn good() -> Value {
+    json!({
+        "listen": "127.0.0.1:10001",
+        "protocol": "tcp",
+        "target": "receiver.example:10001",
+        "mirrors": [{
+            "address": "127.0.0.1:10002",
+            "from_client": true,
+            "from_target": true,
+            "to_client": false,
+            "required": false,
+            "buffer": "64 KiB",
+            "when_full": "block",
+        }],
+        "connect_timeout": "2s",
+        "idle_timeout": 300,
+        "keepalive": true,
+        "max_connections": 100,
+        "allow": ["192.168.1.0/24", "::1"],
+    })
+}
+
+fn check(daemon: &Daemon, spec: &Value) -> Vec<(String, String)> {
+    let result = daemon.call("flow.check", json!({"kind": "mirror", "spec": spec})).unwrap();
+    let problems = result["problems"].as_array().unwrap();
+    assert_eq!(result["ok"], problems.is_empty(), "{result}");
+    let text = |problem: &Value, key: &str| problem[key].as_str().unwrap().to_owned();
+    problems.iter().map(|problem| (text(problem, "pointer"), text(problem, "message"))).collect()
+}
+
+/// A wrong value and the place that is named, if it is not the one of the value.
+const WRONG: &[(&str, &[&str])] = &[
+    (
+        "/listen",
+        &["10001", "\"10001\"", "\"0.0.0.0:99999\"", "\"example.org:80\"", "\"0.0.0.0\"", "null", "[]", "true"],
+    ),
+    ("/protocol", &["\"sctp\"", "\"TCP\"", "6", "null", "[]"]),
+    (
+        "/target",
+        &["\"receiver\"", "\"receiver:0\"", "\"receiver:99999\"", "\"::1:80\"", "\"127.0.0.1:10001\"", "\"localhost:10001\"", "1", "null", "[]"],
+    ),
+    ("/mirrors", &["[]", "{}", "null", "\"127.0.0.1:1\"", "3"]),
+    ("/mirrors/0", &["\"127.0.0.1:1\"", "null", "5"]),
+    (
+        "/mirrors/0/address",
+        &["\"x\"", "\"x:0\"", "\"127.0.0.1:10001\"", "\"a b:1\"", "\"300.1.1.1:1\"", "null", "7"],
+    ),
+    ("/mirrors/0/from_client", &["\"yes\"", "1", "null"]),
+    ("/mirrors/0/from_target", &["\"yes\"", "1", "null"]),
+    ("/mirrors/0/to_client", &["\"yes\"", "1", "null"]),
+    ("/mirrors/0/required", &["\"yes\"", "1", "null"]),
+    (
+        "/mirrors/0/buffer",
+        &["\"much\"", "0", "1023", "-1", "1.5", "\"2 GiB\"", "99999999999999999999", "null", "true"],
+    ),
+    ("/mirrors/0/when_full", &["\"explode\"", "1", "null"]),
+    ("/mirrors/0/colour", &["\"blue\""]),
+    ("/connect_timeout", &["\"soon\"", "0", "-1", "\"5 parsecs\"", "1e300", "null", "true"]),
+    ("/idle_timeout", &["\"never\"", "0", "\"500ms\"", "-5", "false"]),
+    ("/keepalive", &["\"on\"", "1", "null"]),
+    ("/max_connections", &["0", "-1", "1000001", "99999999999", "1.5", "\"many\"", "null"]),
+    ("/allow", &["\"192.168.1.0/24\"", "{}", "7", "null"]),
+    ("/allow/0", &["\"192.168.1.0/33\"", "\"localhost\"", "\"\"", "7", "null"]),
+    ("/allow/1", &["\"::1/129\"", "\"x\""]),
+    ("/lisen", &["\"127.0.0.1:1\""]),
+];
+
+#[test]
+fn a_good_spec_has_no_problems_and_starts_nothing() {
+    let daemon = Daemon::start();
+    assert_eq!(check(&daemon, &good()), []);
+    assert_eq!(daemon.call("flow.list", json!({})).unwrap(), json!([]));
+    for (field, values) in [
+        ("/listen", ["[::]:502", "localhost:1"]),
+        ("/target", ["[::1]:80", "my_host:65535"]),
+        ("/connect_timeout", ["500ms", "1m"]),
+        ("/mirrors/0/buffer", ["1 MiB", "65536"]),
+    ] {
+        for value in values {
+            assert_eq!(check(&daemon, &good().with(field, value)), [], "{field} = {value}");
+        }
+    }
+    for field in
+        ["/protocol", "/connect_timeout", "/idle_timeout", "/keepalive", "/max_connections", "/allow", "/mirrors/0/buffer", "/mirrors/0/from_client"]
+    {
+        assert_eq!(check(&daemon, &good().without(field)), [], "without {field}");
+    }
+}
+
+#[test]
+fn every_wrong_value_of_every_field_is_named_at_its_place() {
+    let daemon = Daemon::start();
+    for (field, values) in WRONG {
+        for value in *values {
+            let value: Value = serde_json::from_str(value).unwrap();
+            let problems = check(&daemon, &good().with(field, &value));
+            let places: Vec<_> = problems.iter().map(|(place, _)| place.as_str()).collect();
+            assert_eq!(places, [format!("/spec{field}")], "{field} = {value}: {problems:?}");
+            assert!(problems[0].1.chars().count() >= 10, "{field} = {value}: {problems:?}");
+        }
+    }
+    // The table has every field that there is.
+    let schema = daemon.call("flow.kinds", json!({})).unwrap()[0]["schema"].take();
+    for (prefix, properties) in [("", &schema["properties"]), ("/mirrors/0", &schema["properties"]["mirrors"]["items"]["properties"])] {
+        for name in properties.as_object().unwrap().keys() {
+            assert!(WRONG.iter().any(|(field, _)| *field == format!("{prefix}/{name}")), "{prefix}/{name} is not in the table");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let daemon = Daemon::start();
+    for field in ["/listen", "/target", "/mirrors", "/mirrors/0/address"] {
+        let problems = check(&daemon, &good().without(field));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].0, format!("/spec{field}"));
+        assert!(problems[0].1.contains("missing"), "{problems:?}");
+    }
+    let nothing_copied = good().with("/mirrors/0/from_client", false).with("/mirrors/0/from_target", false);
+    assert_eq!(check(&daemon, &nothing_copied)[0].0, "/spec/mirrors/0/from_client");
+    let many: Vec<Value> = (0..17).map(|i| json!({"address": format!("127.0.0.1:{}", 20_000 + i)})).collect();
+    assert_eq!(check(&daemon, &good().with("/mirrors", many))[0].0, "/spec/mirrors");
+    for spec in [json!(null), json!([]), json!("x"), json!(7)] {
+        let problems = check(&daemon, &spec);
+        assert_eq!((problems.len(), problems[0].0.as_str()), (1, "/spec"), "{problems:?}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let daemon = Daemon::start();
+    let spec = json!({
+        "listen": "10001",
+        "mirrors": [
+            {"address": "127.0.0.1:10002", "when_full": "explode", "buffer": "much"},
+            {"addres": "127.0.0.1:1"},
+            {"address": "127.0.0.1:10003", "buffer": 7},
+        ],
+        "connect_timeout": "soon",
+        "max_connections": 0,
+        "allow": ["192.168.1.0/24", "home"],
+        "colour": "blue",
+    });
+    let mut places: Vec<String> = check(&daemon, &spec).into_iter().map(|(place, _)| place).collect();
+    places.sort();
+    assert_eq!(
+        places,
+        [
+            "/spec/allow/1",
+            "/spec/colour",
+            "/spec/connect_timeout",
+            "/spec/listen",
+            "/spec/max_connections",
+            "/spec/mirrors/0/buffer",
+            "/spec/mirrors/0/when_full",
+            "/spec/mirrors/1/addres",
+            "/spec/mirrors/1/address",
+            "/spec/mirrors/2/buffer",
+            "/spec/target",
+        ]
+    );
+    // flow.apply says the same, and starts nothing.
+    let error = daemon.apply("panel", &spec).unwrap_err();
+    assert_eq!(error["data"]["kind"], "invalid_spec");
+    assert_eq!(error["data"]["problems"].as_array().unwrap().len(), places.len(), "{error}");
+    assert_eq!(daemon.call("flow.list", json!({})).unwrap(), json!([]));
+}
+
+#[test]
+fn a_wrong_kind_and_a_wrong_id_are_named() {
+    let daemon = Daemon::start();
+    let result = daemon.call("flow.check", json!({"id": "a b", "kind": "mirrr", "spec": {}})).unwrap();
+    let places: Vec<_> = result["problems"].as_array().unwrap().iter().map(|p| p["pointer"].clone()).collect();
+    assert_eq!(places, ["/id", "/kind"], "{result}");
+    assert!(result["problems"][1]["message"].as_str().unwrap().contains("mirror"), "{result}");
+}
+
+#[test]
+fn what_a_person_wrote_cannot_break_a_message() {
+    let daemon = Daemon::start();
+    for text in ["\u{1b}[31mred", "a\nb", "\u{202e}gnp", &"x".repeat(100_000)] {
+        for field in ["/target", "/protocol", "/connect_timeout", "/allow/0"] {
+            let problems = check(&daemon, &good().with(field, text));
+            assert_eq!(problems[0].0, format!("/spec{field}"));
+            assert!(
+                problems[0].1.len() < 3000 && !problems[0].1.chars().any(|c| c.is_control() || c == '\u{202e}'),
+                "{problems:?}"
+            );
+        }
+    }
+}

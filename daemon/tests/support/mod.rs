@@ -1,0 +1,19 @@
+//! What the tests are made of: a daemon, servers that behave and servers that don't, clients, and one way to wait.
+
+mod client;
+mod daemon;
+mod http;
+mod ports;
+mod process;
+mod servers;
+mod spec;
+mod wait;
+
+pub(crate) use client::{End, Talk, connect, exchange, is_turned_away, try_connect};
+pub(crate) use daemon::Daemon;
+pub(crate) use http::{Reply, request};
+pub(crate) use ports::{Narrow, Nobody, Stuck};
+pub(crate) use process::{Process, domoflux, run};
+pub(crate) use servers::{Gate, Server, Sink, answers_after_fin, echo, echo_one};
+pub(crate) use spec::{Change, Lcg, mirror, pattern};
+pub(crate) use wait::{PATIENCE, SOON, until, until_within};

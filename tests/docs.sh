@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Checks the documents: their links resolve, and the commands of the README do what it says.
+#
+# DOMOFLUX is the program to use. Without it, one is built, and the README's first command runs to the letter.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+
+fail() {
+    echo "docs: $*" >&2
+    exit 1
+}
+
+# The code block of the README that follows `<!-- $1: $2 -->`.
+block() {
+    awk -v mark="<!-- $1: $2 -->" '
+        $0 == mark { found = 1; next }
+        found && /^```/ { if (inside) exit; inside = 1; next }
+        inside { print }
+    ' "$root/README.md" | grep . || fail "README.md has no block \"$1: $2\""
+}
+
+# Waits up to 10 s until the command succeeds.
+until_true() {
+    for _ in $(seq 100); do
+        if "$@" > /dev/null 2>&1; then return; fi
+        sleep 0.1
+    done
+    fail "not true after 10 s: $*"
+}
+
+python3 - <<'PYTHON'
+import os
+import re
+import sys
+
+pages = []
+for folder, folders, files in os.walk("."):
+    folders[:] = [name for name in folders if name not in (".git", "target", "node_modules")]
+    pages += [os.path.normpath(os.path.join(folder, name)) for name in files if name.endswith(".md")]
+bad = []
+for page in sorted(pages):
+    with open(page, encoding="utf-8") as file:
+        text = re.sub(r"^```.*?^```", "", file.read(), flags=re.S | re.M)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        to = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
+        if not os.path.exists(to):
+            bad.append("{}: {} is not there".format(page, link))
+        elif anchor and to.endswith(".md"):
+            with open(to, encoding="utf-8") as file:
+                heads = re.findall(r"^#+ +(.*)", file.read(), flags=re.M)
+            if anchor not in [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads]:
+                bad.append("{}: {} has no such heading".format(page, link))
+sys.exit("\n".join(bad) if bad else 0)
+PYTHON
+
+if [ -z "${DOMOFLUX:-}" ]; then
+    bash -euc "$(block run demo)" | grep "the stream does not care" > /dev/null || fail "the demo does not show what it should"
+    DOMOFLUX=${CARGO_TARGET_DIR:-target}/release/domoflux
+else
+    "$DOMOFLUX" demo | grep "the stream does not care" > /dev/null || fail "the demo does not show what it should"
+fi
+
+work=$(mktemp -d)
+servers=
+cleanup() {
+    for pid in $servers; do kill "$pid" 2> /dev/null || true; done
+    wait
+    rm -rf "$work"
+}
+trap cleanup EXIT
+mkdir "$work/bin"
+ln -s "$(realpath "$DOMOFLUX")" "$work/bin/domoflux"
+export PATH=$work/bin:$PATH XDG_DATA_HOME=$work/data
+unset STATE_DIRECTORY DOMOFLUX_INSTANCE DOMOFLUX_STATE_DIR DOMOFLUX_TOKEN
+cd "$work"
+
+# The README's ports may be taken on this machine: others in their place, and loopback only.
+read -r client mirror target < <(python3 -c '
+import socket
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+print(*(s.getsockname()[1] for s in sockets))')
+here() { sed "s/0\.0\.0\.0/127.0.0.1/g; s/\b10001\b/$client/g; s/\b10002\b/$mirror/g; s/\b10003\b/$target/g"; }
+
+# Runs a block in the background until the end; each line is a command, with or without `&`.
+background() {
+    local line
+    while IFS= read -r line; do
+        bash -c "exec ${line%&}" < /dev/null >> "$1" 2>&1 &
+        servers+=" $!"
+    done
+}
+
+background target.txt < <(block run nc-servers | here)
+background mirror.log < <(block run nc-mirror | here)
+until_true grep -q "listening on" mirror.log
+until_true domoflux probe tcp "127.0.0.1:$target"
+block run nc-client | here > client.sh
+sed -n 1p client.sh | bash -eu
+until_true grep -qx hello target.txt
+until_true grep -qx hello copy.txt
+sed -n 2p client.sh | bash -eu | grep -x hello > /dev/null || fail "copy.txt has no hello"
+# Without its mirror, the target gets it all the same.
+read -r first _ <<< "$servers"
+kill "$first"
+wait "$first" || true
+sed -n '1s/hello/again/p' client.sh | bash -eu
+until_true grep -qx again target.txt
+until_true grep -q "mirror: cannot connect to 127.0.0.1:$mirror: connection refused" mirror.log
+for pid in $servers; do kill "$pid" 2> /dev/null || true; done
+wait
+servers=
+
+block file panel.toml | here > "$work/panel.toml"
+block run check | bash -eu | grep "good, 1 flow" > /dev/null || fail "the README's file is not good"
+background daemon.log < <(block run daemon | sed 's/$/ --listen 127.0.0.1:0/')
+until_true domoflux status
+block run status > status.sh
+bash -eu status.sh > status.txt
+grep -E "^panel +mirror +file +serving" status.txt > /dev/null || fail "the README's flow does not serve: $(cat status.txt)"
+echo "documents: links and commands are good"
