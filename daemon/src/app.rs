@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::fs::Mode;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -96,6 +97,8 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
         return Err(AppError::NotLoopback { listen: settings.listen });
     }
     raise_descriptor_limit();
+    // Specs name hosts and networks: they are for this user and its group.
+    rustix::process::umask(Mode::RWXO | Mode::WGRP);
     let stop = stop_on_signals()?;
     if let Err(error) = std::fs::create_dir_all(&settings.state_dir) {
         tracing::error!("cannot create {}: {}", settings.state_dir.display(), reason(&error));
@@ -111,9 +114,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
         settings.instance,
         settings.state_dir.display()
     );
-    if let Some(wanted) = &settings.file_flows {
-        sync_file(&flows, wanted).await;
-    }
+    sync_file(&flows, settings.file_flows.as_deref().unwrap_or_default()).await;
     let daemon = Daemon {
         flows: Arc::clone(&flows),
         log,
@@ -131,6 +132,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
     saver.abort();
     let cut = drain(&flows, settings.drain_timeout).await;
     let _ = api.await;
+    flows.shared().store.close().await;
     let _ = std::fs::remove_file(endpoint_file(&settings.state_dir));
     tracing::info!("stopped, {cut} connections cut");
     Ok(())
@@ -148,9 +150,14 @@ pub async fn drain(flows: &Flows, within: Duration) -> usize {
 }
 
 async fn sync_file(flows: &Flows, wanted: &[FlowSpec]) {
-    // A file without flows says that none are wanted.
+    // No flows, or no file, says that none are wanted.
     match flows.sync(FILE_OWNER, wanted, true).await {
-        Ok(synced) => synced.failed.iter().for_each(|failed| tracing::error!(flow = failed.id, "{}", failed.error)),
+        // A flow that is listed and can't be opened says so itself.
+        Ok(synced) => synced
+            .failed
+            .iter()
+            .filter(|f| flows.status(&f.id).is_err())
+            .for_each(|f| tracing::error!(flow = f.id, "{}", f.error)),
         Err(error) => tracing::error!("the flows of the file are not started: {error}"),
     }
 }

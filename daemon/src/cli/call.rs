@@ -19,8 +19,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let params: Value = serde_json::from_str(&args.params).map_err(|e| Failure::with_code(format!("the parameters are not JSON: {e}"), USAGE))?;
-    match args.which.connect()?.try_call(&args.method, params)? {
+    match args.which.connect()?.try_call(&args.method, &params)? {
         Ok(result) => say(&format!("{result:#}")),
+        Err(error) if error.data.is_null() => Err(Failure::new(error.message)),
         Err(error) => Err(Failure::new(format!("{}\n{:#}", error.message, error.data))),
     }
 }

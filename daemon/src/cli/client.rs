@@ -1,22 +1,23 @@
 //! How the command line reaches a daemon that runs.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{CONFIG, Failure, UNAVAILABLE};
-use crate::app::{INSTANCES, endpoint_file};
+use crate::app::endpoint_file;
 use crate::rpc::{API_VERSION, Token};
 
 /// Which daemon.
 #[derive(clap::Args, Clone)]
 pub(super) struct Which {
     /// Instance whose daemon is meant.
-    #[arg(long, default_value = "default", env = "DOMOFLUX_INSTANCE", help_heading = "Daemon")]
+    #[arg(long, global = true, default_value = "default", env = "DOMOFLUX_INSTANCE", help_heading = "Daemon")]
     instance: String,
     /// State directory of the daemon, where its endpoint.json and its token are.
-    #[arg(long, value_name = "DIR", env = "DOMOFLUX_STATE_DIR", help_heading = "Daemon")]
+    #[arg(long, global = true, value_name = "DIR", env = "DOMOFLUX_STATE_DIR", help_heading = "Daemon")]
     state_dir: Option<PathBuf>,
 }
 
@@ -50,18 +51,14 @@ impl Which {
             .ok()
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default();
-        let known = INSTANCES.iter().find(|(name, _)| *name == self.instance).map(|(_, port)| u64::from(*port));
-        let port = endpoint["port"].as_u64().or(known).ok_or_else(|| nobody(&dir, "there is no endpoint.json"))?;
+        let port = endpoint["port"].as_u64().ok_or_else(|| nobody(&dir))?;
         let host = match endpoint["address"].as_str() {
             Some(v6) if v6.contains(':') => format!("[{v6}]"),
             Some(v4) => v4.to_owned(),
             None => "127.0.0.1".to_owned(),
         };
         let token_file = endpoint["token_file"].as_str().map_or_else(|| dir.join("token"), PathBuf::from);
-        let token = Token::load(&token_file).map_err(|error| match error {
-            crate::rpc::TokenError::File { .. } if endpoint.is_null() => nobody(&dir, "there is no endpoint.json and no token"),
-            error => Failure::with_code(error.to_string(), CONFIG),
-        })?;
+        let token = Token::load(&token_file).map_err(|error| Failure::with_code(error.to_string(), CONFIG))?;
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(90)))
             .http_status_as_error(false)
@@ -74,27 +71,34 @@ impl Which {
     }
 }
 
-fn nobody(dir: &std::path::Path, why: &str) -> Failure {
-    Failure::with_code(
-        format!("no daemon runs with the state in {}: {why}; start one with `domoflux daemon`", dir.display()),
-        UNAVAILABLE,
-    )
+fn nobody(dir: &Path) -> Failure {
+    let text = format!(
+        "no daemon runs with its state in {}: start one with `domoflux daemon`, or name it with --instance or --state-dir",
+        dir.display()
+    );
+    Failure::with_code(text, UNAVAILABLE)
 }
 
 impl Client {
     /// Calls a method; an error of the API becomes a failure with its text.
+    #[expect(clippy::needless_pass_by_value, reason = "a call reads better with its json!() in place")]
     pub(super) fn call(&self, method: &str, params: Value) -> Result<Value, Failure> {
-        self.try_call(method, params)?.map_err(|error| {
+        self.try_call(method, &params)?.map_err(|error| {
             let mut text = error.message;
             for problem in error.data["problems"].as_array().into_iter().flatten() {
-                text += &format!("\n  {}: {}", problem["pointer"].as_str().unwrap_or_default(), problem["message"].as_str().unwrap_or_default());
+                let _ = write!(
+                    text,
+                    "\n  {}: {}",
+                    problem["pointer"].as_str().unwrap_or_default(),
+                    problem["message"].as_str().unwrap_or_default()
+                );
             }
             Failure::new(text)
         })
     }
 
     /// Calls a method; the inner error is the API's.
-    pub(super) fn try_call(&self, method: &str, params: Value) -> Result<Result<Value, ApiError>, Failure> {
+    pub(super) fn try_call(&self, method: &str, params: &Value) -> Result<Result<Value, ApiError>, Failure> {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let unreachable = |why: String| Failure::with_code(format!("the daemon at {} does not answer: {why}", self.url), UNAVAILABLE);
         let mut response = self
@@ -102,9 +106,9 @@ impl Client {
             .post(&self.url)
             .header("Authorization", self.token.bearer())
             .send_json(&request)
-            .map_err(|e| unreachable(e.to_string()))?;
+            .map_err(|e| unreachable(why(e)))?;
         let status = response.status();
-        let mut answer: Value = response.body_mut().with_config().limit(64 << 20).read_json().map_err(|e| unreachable(e.to_string()))?;
+        let mut answer: Value = response.body_mut().with_config().limit(64 << 20).read_json().map_err(|e| unreachable(why(e)))?;
         if !status.is_success() {
             return Err(Failure::new(answer["error"].as_str().map_or_else(|| format!("the daemon answers {status}"), str::to_owned)));
         }
@@ -113,5 +117,12 @@ impl Client {
             return Ok(Err(ApiError { message, data: error["data"].clone() }));
         }
         Ok(Ok(answer["result"].take()))
+    }
+}
+
+fn why(error: ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => crate::text::reason(&error),
+        other => other.to_string(),
     }
 }

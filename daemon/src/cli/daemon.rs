@@ -55,6 +55,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         args.log_format.or(table.log_format).unwrap_or_default(),
     );
     let state_dir = args.state_dir.or(table.state_dir).map_or_else(|| default_state_dir(&args.instance), Ok)?;
+    let state_dir = std::path::absolute(state_dir)?;
     let mut settings = Settings::new(&args.instance, state_dir);
     if let Some(listen) = args.listen.or(table.listen) {
         settings.listen = listen;

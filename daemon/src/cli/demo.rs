@@ -32,7 +32,7 @@ const STEP: Duration = Duration::from_secs(5);
 /// What the mirror has got so far.
 type Copy = Arc<Mutex<Vec<u8>>>;
 
-pub(super) fn run(args: Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let _log = Log::start(if args.verbose { LogLevel::Debug } else { LogLevel::None }, Format::Text);
     runtime()?.block_on(show())
 }

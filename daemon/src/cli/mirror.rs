@@ -15,6 +15,7 @@ use crate::units::{Bytes, Seconds};
 /// Clients connect to --listen; what they send goes to --target and, as a copy, to each --mirror. On a terminal a line
 /// shows the counters. Ctrl-C drains: no new clients, those there are may finish; a second Ctrl-C cuts them.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the flags of a command")]
 pub(super) struct Args {
     /// Address and port to listen on, for example 0.0.0.0:10001 or [::]:10001.
     #[arg(short, long, value_name = "ADDRESS:PORT")]
@@ -71,12 +72,12 @@ pub(super) struct Args {
 
 const ID: &str = "mirror";
 
-pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let log = Log::start(args.log_level, Format::Text);
-    runtime()?.block_on(serve(&args, &log))
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let _log = Log::start(args.log_level, Format::Text);
+    runtime()?.block_on(serve(args))
 }
 
-async fn serve(args: &Args, _log: &Log) -> Result<(), Failure> {
+async fn serve(args: &Args) -> Result<(), Failure> {
     app::raise_descriptor_limit();
     let stop = app::stop_on_signals().map_err(|e| Failure::new(e.to_string()))?;
     let total = usize::try_from(args.buffer_total.0).unwrap_or(usize::MAX);

@@ -1,5 +1,6 @@
 //! `domoflux status`
 
+use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -42,9 +43,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             text_of(&hello["state_dir"]),
         );
         for degraded in hello["degraded"].as_array().into_iter().flatten() {
-            text += &format!("\ndegraded: {}", text_of(degraded));
+            let _ = write!(text, "\ndegraded: {}", text_of(degraded));
         }
-        text += &format!("\n{}", table(&daemon)?);
+        let _ = write!(text, "\n{}", table(&daemon)?);
         say(&text)?;
         if !args.watch {
             return Ok(());

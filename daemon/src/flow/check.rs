@@ -3,7 +3,7 @@
 //! serde stops at the first error. To see the next one, the wrong value is replaced by an example from the schema
 //! (or taken out, where the field is not required or not known), and the spec is read again.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -95,8 +95,8 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> (String, St
     for segment in error.path() {
         use serde_path_to_error::Segment;
         match segment {
-            Segment::Seq { index } => pointer += &format!("/{index}"),
-            Segment::Map { key } => pointer += &format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Seq { index } => drop(write!(pointer, "/{index}")),
+            Segment::Map { key } => drop(write!(pointer, "/{}", key.replace('~', "~0").replace('/', "~1"))),
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
@@ -108,7 +108,7 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> (String, St
     }
     if let Some(name) = name_in("unknown field `") {
         if !pointer.ends_with(&format!("/{name}")) {
-            pointer += &format!("/{name}");
+            let _ = write!(pointer, "/{name}");
         }
         let expected = text.split_once(", expected ").map_or("", |(_, e)| e).replace("one of ", "").replace('`', "");
         return (pointer, format!("is not a field here; these are: {expected}"));

@@ -97,7 +97,7 @@ impl Supervisor {
         let mut run = self.run.lock().await;
         if !enabled {
             self.stop(&mut run, true).await;
-            self.look().owner = owner.to_owned();
+            owner.clone_into(&mut self.look().owner);
             self.want(spec.clone(), false);
             self.set_state(State::Disabled, None, None);
             return Ok(());
@@ -113,7 +113,7 @@ impl Supervisor {
         match opened {
             Ok(serve) => {
                 let old = run.take();
-                self.look().owner = owner.to_owned();
+                owner.clone_into(&mut self.look().owner);
                 self.want(spec.clone(), true);
                 *run = Some(self.run(drain, Some(Ok(serve))));
                 if let Some(old) = old {
@@ -125,7 +125,7 @@ impl Supervisor {
             Err(error) if serving => Err(Refused::Kept(error)),
             Err(error) => {
                 self.stop(&mut run, false).await;
-                self.look().owner = owner.to_owned();
+                owner.clone_into(&mut self.look().owner);
                 self.want(spec.clone(), true);
                 *run = Some(self.run(drain, Some(Err(error.clone()))));
                 Err(Refused::Listed(error))
@@ -200,6 +200,7 @@ impl Supervisor {
 
     async fn supervise(self: Arc<Self>, drain: CancellationToken, first: Option<Result<Serve, FlowError>>) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut said = None; // the same trouble is said once, not at every attempt
         let mut next = match first {
             Some(opened) => opened,
             None => self.build_and_open(&drain).await,
@@ -215,13 +216,20 @@ impl Supervisor {
                     }
                     if started.elapsed() > LONGEST_PAUSE {
                         backoff.reset();
+                        said = None;
                     }
                     ended.err().unwrap_or_else(|| FlowError::Internal { what: "it stopped serving by itself".to_owned() })
                 }
                 Err(error) => error,
             };
-            tracing::error!(flow = self.id, "{error}");
-            self.report.note(&error.to_string());
+            let text = error.to_string();
+            if said.as_ref() == Some(&text) {
+                tracing::debug!(flow = self.id, "{text}");
+            } else {
+                tracing::error!(flow = self.id, "{text}");
+                self.report.note(&text);
+                said = Some(text);
+            }
             if !error.can_retry() {
                 self.set_state(State::Failed, Some(error), None);
                 return drain.cancelled().await;

@@ -106,6 +106,6 @@ mod tests {
     #[test]
     fn a_connection_stays_small() {
         assert!(size_of::<Connection>() <= 160, "{}", size_of::<Connection>());
-        assert!(size_of::<Leg>() <= 96, "{}", size_of::<Leg>());
+        assert!(size_of::<Leg>() <= 104, "{}", size_of::<Leg>());
     }
 }

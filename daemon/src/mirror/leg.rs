@@ -1,6 +1,5 @@
 //! One connection's way to one mirror. Whatever happens here stays here: the main stream only hands bytes over.
 
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -106,7 +105,18 @@ pub(super) struct Leg {
 impl Leg {
     pub(super) fn new(index: usize, stream: Option<TcpStream>, dial: impl FnOnce() -> Dialling) -> Self {
         let link = stream.map_or_else(|| Link::Dialling(dial()), Link::Open);
-        Self { link, index: index as u16, fin: Fin::Open, eof: false, reset: false, pressed: false, round: None, last_write: None, patience: Patience::new(), held: None }
+        Self {
+            link,
+            index: index as u16,
+            fin: Fin::Open,
+            eof: false,
+            reset: false,
+            pressed: false,
+            round: None,
+            last_write: None,
+            patience: Patience::new(),
+            held: None,
+        }
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -158,8 +168,13 @@ impl Leg {
             turn.tally.add(C::MirrorDroppedBytes, data.len() as u64);
             return;
         }
+        // A small buffer is not filled up with what could be written.
+        let batch = BATCH_BYTES.min(self.spec(shared).buffer.0 as usize / 4);
+        if !self.pressed && self.held_len() + data.len() >= batch {
+            self.write_held(cx, shared, turn);
+        }
         let mut left = data;
-        let at_once = data.len() >= BATCH_BYTES || self.batch_is_over(turn.now) || self.spec(shared).to_client;
+        let at_once = data.len() >= batch || self.batch_is_over(turn.now) || self.spec(shared).to_client;
         if let (Link::Open(stream), None, true) = (&mut self.link, &self.held, at_once) {
             match write_now(stream, cx, left, turn.tally) {
                 Ok(written) => left = left.get(written..).unwrap_or_default(),
@@ -170,9 +185,6 @@ impl Leg {
         }
         if !left.is_empty() {
             self.hold(shared, turn.tally, left);
-        }
-        if !self.pressed && self.held_len() >= BATCH_BYTES {
-            self.write_held(cx, shared, turn);
         }
     }
 
@@ -315,20 +327,32 @@ impl Leg {
     /// The copy is given up: the mirror gets a reset, so that it can't take what it got for the whole.
     fn lose(&mut self, shared: &Shared, tally: &mut Tally, lost: &Lost, unsent: usize) {
         let address = &self.spec(shared).address;
-        tally.add(C::MirrorDetached, 1);
         tally.add(C::MirrorDroppedBytes, unsent as u64);
         if let Lost::Io(_) = lost {
             tally.add(C::MirrorErrPkts, 1);
         }
-        shared.report.failed(address, &format!("mirror {address}: {lost}; its copy of this connection ends here"));
-        if let Link::Open(stream) = &self.link {
-            let _ = stream.set_zero_linger();
+        let how = match (&self.link, lost) {
+            (_, Lost::Io(error)) => reason(error),
+            (Link::Dialling(_), Lost::Full) => "it is not connected yet and its buffer is full".to_owned(),
+            (_, Lost::Full) => "it does not keep up and its buffer is full".to_owned(),
+            (_, Lost::Memory) => "it does not keep up and buffer_total is reached".to_owned(),
+        };
+        shared.report.failed(address, &format!("mirror {address}: {how}; its copy of this connection ends here"));
+        if let Link::Dialling(_) = self.link {
+            tally.add(C::MirrorDetached, 1); // an open one is counted by the close
         }
+        self.fin = Fin::Open;
         self.close(shared, tally);
     }
 
-    /// Closes now, counting what it had not written.
+    /// Closes now, counting what it had not written. A mirror that did not get everything gets a reset.
     pub(super) fn close(&mut self, shared: &Shared, tally: &mut Tally) {
+        if let Link::Open(stream) = &self.link
+            && self.fin != Fin::Sent
+        {
+            let _ = stream.set_zero_linger();
+            tally.add(C::MirrorDetached, 1);
+        }
         self.link = Link::Gone;
         if let Some(held) = self.held.take() {
             tally.add(C::MirrorDroppedBytes, held.len() as u64);
@@ -356,14 +380,4 @@ fn write_now(stream: &mut TcpStream, cx: &mut Context<'_>, data: &[u8], tally: &
         }
     }
     Ok(done)
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full => f.write_str("it does not keep up and its buffer is full"),
-            Self::Memory => f.write_str("it does not keep up and buffer_total is reached"),
-            Self::Io(error) => f.write_str(&reason(error)),
-        }
-    }
 }

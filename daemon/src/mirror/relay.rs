@@ -150,7 +150,7 @@ impl Relay {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                timer.sleep.as_mut().reset(Instant::now() + (idle.0 - silent));
+                timer.sleep.as_mut().reset(Instant::now() + idle.0.saturating_sub(silent));
             }
             Poll::Pending
         } else if timer.sleep.as_mut().poll(cx).is_ready() {
@@ -198,8 +198,13 @@ impl Future for Relay {
 }
 
 impl Drop for Relay {
-    /// A relay that is cut gives back what its mirrors hold.
+    /// A relay that is cut resets what is still open, so that nobody takes what came for the whole, and gives back what
+    /// its mirrors hold.
     fn drop(&mut self) {
+        if let Some(main) = &self.main {
+            main.client.reset_on_close();
+            main.target.reset_on_close();
+        }
         let mut tally = Tally([0; COUNT]);
         self.legs.iter_mut().for_each(|leg| leg.close(&self.shared, &mut tally));
         self.shared.counters.add_all(&tally.0);

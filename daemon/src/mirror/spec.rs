@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::MirrorFlow;
 use crate::flow::{Problem, Spec};
@@ -58,7 +58,7 @@ pub struct MirrorSpec {
 }
 
 /// The protocol of a mirrored stream.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP
@@ -70,6 +70,7 @@ pub enum Protocol {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Mirror")]
+#[expect(clippy::struct_excessive_bools, reason = "they are the switches of a form")]
 pub struct MirrorLeg {
     /// Host and port that get the copy.
     #[schemars(title = "Address", extend("examples" = ["127.0.0.1:10002"]))]
@@ -107,7 +108,7 @@ pub struct MirrorLeg {
 }
 
 /// What happens when a mirror does not follow.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenFull {
     /// Close the copy, count it, go on.

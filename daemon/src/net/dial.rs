@@ -5,8 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Address, tune};
@@ -87,18 +88,29 @@ impl Dialler {
 
     async fn connect(self, at: SocketAddr, deadline: Instant) -> Result<TcpStream, String> {
         let started = Instant::now();
-        let socket = self.socket(at).map_err(|e| reason(&e))?;
-        match timeout_at(deadline, socket.connect(at)).await {
-            Ok(Ok(stream)) => Ok(stream),
+        let stream = self.begin(at).map_err(|e| reason(&e))?;
+        // On one machine the connection is there when the call returns; nobody has to wait to be told.
+        if stream.peer_addr().is_ok() {
+            return Ok(stream);
+        }
+        match timeout_at(deadline, stream.writable()).await {
+            Ok(Ok(())) => match stream.take_error() {
+                Ok(None) => Ok(stream),
+                Ok(Some(error)) | Err(error) => Err(reason(&error)),
+            },
             Ok(Err(error)) => Err(reason(&error)),
             Err(_) => Err(format!("no answer within {:.1} s", started.elapsed().as_secs_f32())),
         }
     }
 
-    fn socket(self, at: SocketAddr) -> io::Result<TcpSocket> {
-        let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        tune(SockRef::from(&socket), self.keepalive)?;
-        Ok(socket)
+    /// Sends the SYN.
+    fn begin(self, at: SocketAddr) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
+        tune(&socket, self.keepalive)?;
+        match socket.connect(&at.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+            _ => TcpStream::from_std(socket.into()),
+        }
     }
 }
 

@@ -66,7 +66,7 @@ impl Listeners {
                 entry
             }
         };
-        tune(SockRef::from(&entry.listener), keepalive).map_err(|e| fail(reason(&e)))?;
+        tune(&SockRef::from(&entry.listener), keepalive).map_err(|e| fail(reason(&e)))?;
         entry.leases.fetch_add(1, Ordering::Relaxed);
         Ok(Lease(entry))
     }

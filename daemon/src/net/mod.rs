@@ -18,7 +18,7 @@ pub(crate) use peer::{Fin, Peer};
 pub use pool::RelayPool;
 pub(crate) use tick::Tick;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Socket, TcpKeepalive};
 use std::time::Duration;
 
 /// After how much silence a connection is probed, and how long until it is given up: 60 s + 4 × 15 s.
@@ -27,7 +27,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
 
 /// Sets the options that a relayed connection has. An accepted socket inherits them from its listener.
-fn tune(socket: SockRef<'_>, keepalive: bool) -> std::io::Result<()> {
+fn tune(socket: &Socket, keepalive: bool) -> std::io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     if keepalive {
         let probes = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);

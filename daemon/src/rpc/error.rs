@@ -112,12 +112,13 @@ impl From<RegistryError> for ErrorObjectOwned {
         let message = error.to_string();
         match error {
             RegistryError::Unknown { .. } => ErrorKind::UnknownFlow.object(message, json!({ "field": "/id" })),
-            RegistryError::Request { problems } => invalid_spec(&problems.0, message),
             RegistryError::Foreign { owner, .. } => ErrorKind::ForeignFlow.object(message, json!({ "field": "/id", "owner": owner })),
             RegistryError::Full => ErrorKind::TooManyFlows.object(message, json!({})),
             RegistryError::WouldEmpty { count, .. } => ErrorKind::WouldRemoveAll.object(message, json!({ "field": "/flows", "count": count })),
             RegistryError::Disabled { .. } => ErrorKind::FlowDisabled.object(message, json!({ "field": "/id" })),
-            RegistryError::Open { error: FlowError::Config { problems }, .. } => invalid_spec(&problems.0, message),
+            RegistryError::Request { problems } | RegistryError::Open { error: FlowError::Config { problems }, .. } => {
+                invalid_spec(&problems.0, message)
+            }
             RegistryError::Open { error, listed } => {
                 let fault = error.fault();
                 match error {

@@ -184,7 +184,9 @@ async fn call(api: &Api, request: Request<Incoming>) -> Response<Full<Bytes>> {
     if announced.is_some_and(|n| n > most as u64) {
         return too_large();
     }
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    // Whoever has the token need not say what it sends; jsonrpsee would refuse PHP's default.
+    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let body = match tokio::time::timeout(body_within, Limited::new(body, most).collect()).await {
         Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, &format!("the body did not arrive within {} s", body_within.as_secs())),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return too_large(),

@@ -47,12 +47,12 @@ pub struct Stored {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// SQLite refuses.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     Sqlite {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: rusqlite::Error,
+        reason: String,
     },
     /// The thread has ended.
     #[error("the store is closed")]
@@ -145,7 +145,16 @@ impl Store {
         .await
     }
 
+    /// Closes the file. Nothing can be written after it.
+    pub async fn close(&self) {
+        let _ = self.job(None).await;
+    }
+
     async fn write(&self, write: Write) -> Result<(), StoreError> {
+        self.job(Some(write)).await
+    }
+
+    async fn job(&self, write: Option<Write>) -> Result<(), StoreError> {
         let (answer, done) = oneshot::channel();
         self.jobs.send(Job { write, answer }).await.map_err(|_| StoreError::Closed)?;
         done.await.map_err(|_| StoreError::Closed)?

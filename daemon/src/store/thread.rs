@@ -1,6 +1,6 @@
 //! The thread that owns the database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -10,9 +10,9 @@ use super::StoreError;
 /// One change of the database.
 pub(super) type Write = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
 
-/// A change, and who waits until it is on the disk.
+/// A change, and who waits until it is on the disk. Without a change, the file is closed.
 pub(super) struct Job {
-    pub(super) write: Write,
+    pub(super) write: Option<Write>,
     pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -29,39 +29,41 @@ pub(super) fn start(path: PathBuf, connection: Connection, mut queue: mpsc::Rece
             {
                 group.push(next);
             }
-            commit(&path, &connection, group);
+            let closing = group.iter().any(|job| job.write.is_none());
+            let answers = commit(&path, &connection, group);
+            if closing {
+                drop(connection); // which leaves nothing beside the file
+                tell(answers);
+                return;
+            }
+            tell(answers);
         }
     };
     std::thread::Builder::new().name("store".to_owned()).stack_size(256 << 10).spawn(work).map(drop)
 }
 
+type Answer = (oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>);
+
+fn tell(answers: Vec<Answer>) {
+    for (answer, result) in answers {
+        let _ = answer.send(result);
+    }
+}
+
 /// Makes the changes in one transaction. One that fails is undone by itself, the others stay.
-fn commit(path: &std::path::Path, db: &Connection, group: Vec<Job>) {
-    let failed = |source| StoreError::Sqlite { path: path.to_owned(), source };
+fn commit(path: &Path, db: &Connection, group: Vec<Job>) -> Vec<Answer> {
+    let failed = |reason: String| StoreError::Sqlite { path: path.to_owned(), reason };
     if let Err(error) = db.execute_batch("BEGIN IMMEDIATE") {
-        let text = error.to_string();
-        for job in group {
-            let source = rusqlite::Error::InvalidParameterName(text.clone());
-            let _ = job.answer.send(Err(failed(source)));
-        }
-        return;
+        return group.into_iter().map(|job| (job.answer, Err(failed(error.to_string())))).collect();
     }
-    let mut done = Vec::with_capacity(group.len());
-    for Job { write, answer } in group {
+    let one = |job: Job| {
         let _ = db.execute_batch("SAVEPOINT one");
-        let result = write(db);
+        let result = job.write.map_or(Ok(()), |write| write(db));
         let _ = db.execute_batch(if result.is_ok() { "RELEASE one" } else { "ROLLBACK TO one; RELEASE one" });
-        done.push((answer, result));
-    }
-    let committed = db.execute_batch("COMMIT");
-    if committed.is_err() {
-        let _ = db.execute_batch("ROLLBACK");
-    }
-    for (answer, result) in done {
-        let result = match &committed {
-            Ok(()) => result,
-            Err(error) => Err(rusqlite::Error::InvalidParameterName(error.to_string())),
-        };
-        let _ = answer.send(result.map_err(failed));
-    }
+        (job.answer, result.map_err(|e| failed(e.to_string())))
+    };
+    let done: Vec<Answer> = group.into_iter().map(one).collect();
+    let Err(error) = db.execute_batch("COMMIT") else { return done };
+    let _ = db.execute_batch("ROLLBACK");
+    done.into_iter().map(|(answer, _)| (answer, Err(failed(error.to_string())))).collect()
 }
