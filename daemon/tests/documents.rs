@@ -23,10 +23,13 @@ fn is_current(file: &str, what: &str) {
 fn first_difference(one: &Value, other: &Value, pointer: String) -> Option<String> {
     match (one, other) {
         (Value::Object(a), Value::Object(b)) => {
-            let names: Vec<_> = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name))).collect();
+            let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             names.into_iter().find_map(|name| {
-                first_difference(a.get(name)?, b.get(name)?, format!("{pointer}/{name}"))
-                    .or_else(|| (a.contains_key(name) != b.contains_key(name)).then(|| format!("{pointer}/{name}")))
+                let place = format!("{pointer}/{name}");
+                match (a.get(name), b.get(name)) {
+                    (Some(a), Some(b)) => first_difference(a, b, place),
+                    _ => Some(place),
+                }
             })
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {

@@ -221,7 +221,7 @@ fn a_kill_loses_no_more_counts_than_those_since_the_last_save() {
     daemon.counts("panel", "activeConnections", 0);
     assert!(daemon.stop().success());
     daemon.start_again();
-    exchange(port.address, b"x");
+    exchange(daemon.listening("panel"), b"x");
     assert_eq!(daemon.counter("panel", "clientConnections"), 4);
     daemon.kill();
     daemon.start_again();
@@ -266,6 +266,7 @@ fn an_api_port_that_is_taken_keeps_no_flow_from_running() {
     let (state, address) = (daemon.state_dir().to_str().unwrap().to_owned(), taken.address.to_string());
     let mut second = Process::start(domoflux(["daemon", "--listen", &address, "--state-dir", &state]));
     second.says("cannot listen on");
+    until("the flow listens", || try_connect(port.address).is_ok().then_some(()));
     assert_eq!(exchange(port.address, b"nevertheless").0, b"nevertheless");
     assert!(!daemon.file("endpoint.json").exists());
     drop(taken);

@@ -24,10 +24,9 @@ pub(crate) fn hold(front: SocketAddr, count: usize) -> Result<(), String> {
     let pattern = Pattern::new();
     let mut held = Vec::with_capacity(count);
     while held.len() < count {
-        let batch = AT_A_TIME.min(count - held.len());
-        held.extend(runtime.block_on(connect_all(front, batch))?);
-        let batch = held.len() - batch;
-        runtime.block_on(echo_all(&pattern, &held[batch..], batch, 0))?;
+        let first = held.len();
+        held.extend(runtime.block_on(connect_all(front, AT_A_TIME.min(count - first)))?);
+        runtime.block_on(echo_all(&pattern, &held[first..], first, 0))?;
     }
     role::answer(&json!({ "held": held.len() }));
     let mut round = 0;

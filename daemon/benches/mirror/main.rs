@@ -15,6 +15,7 @@ mod client;
 mod contestant;
 mod crowd;
 mod footprint;
+mod load;
 mod options;
 mod pattern;
 mod place;
@@ -32,6 +33,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use contestant::Contestant;
+use load::{Load, Others};
 use options::Options;
 use table::{Table, digits};
 use verdict::Verdict;
@@ -64,6 +66,8 @@ struct Run {
     who: Vec<Contestant>,
     /// Descriptors that a process may have.
     descriptors: u64,
+    /// What else went on in each round.
+    others: Vec<Others>,
     faults: Vec<String>,
     verdicts: Vec<Verdict>,
     json: serde_json::Map<String, serde_json::Value>,
@@ -86,15 +90,10 @@ impl Run {
             None => true,
         });
         let descriptors = process::raise_descriptors();
-        Self { options, who, descriptors, faults, verdicts: Vec::new(), json: serde_json::Map::new() }
+        Self { options, who, descriptors, others: Vec::new(), faults, verdicts: Vec::new(), json: serde_json::Map::new() }
     }
 
     fn all(mut self) -> ExitCode {
-        let busy = process::busy();
-        if busy > 0.1 {
-            eprintln!("the processors are {:.0} % busy with other work: the figures will scatter", busy * 100.0);
-        }
-        self.json.insert("busy_before".to_owned(), json!(busy));
         let steps: [(&str, Step); 6] = [
             ("speed", Self::speed),
             ("memory", Self::memory),
@@ -116,13 +115,23 @@ impl Run {
         self.who.iter().map(|c| c.name()).collect()
     }
 
+    fn each_round(&mut self, section: &str, rounds: usize, mut take: impl FnMut(&mut Self, usize)) {
+        for round in 0..rounds {
+            load::wait_until_quiet(self.options.wait);
+            let load = Load::now();
+            take(self, round);
+            let others = load.others();
+            eprintln!("{section}, round {} of {rounds}: {}", round + 1, others.say());
+            self.others.push(others);
+        }
+    }
+
     fn speed(&mut self) {
         let title = "Speed: direct as it is, the others as a ratio to it (CPU as it is); median of the rounds [least–most]";
         let mut table = Table::new(title, &speed::FIGURES, self.columns());
-        for round in 0..self.options.rounds {
-            eprintln!("speed, round {} of {}", round + 1, self.options.rounds);
-            speed::round(&mut table, round, &self.who, &self.options.sizes, &mut self.faults);
-        }
+        self.each_round("speed", self.options.rounds, |run, round| {
+            speed::round(&mut table, round, &run.who, &run.options.sizes, &mut run.faults);
+        });
         table.print();
         self.json.insert("speed".to_owned(), table.json());
         self.judge_speed(&table);
@@ -152,14 +161,13 @@ impl Run {
         let who: Vec<Contestant> = self.who.iter().copied().filter(|c| !matches!(c, Contestant::Direct | Contestant::Socat)).collect();
         let columns = who.iter().map(|c| c.name()).collect();
         let mut table = Table::new("Memory; median [least–most]", &footprint::FIGURES, columns);
-        for round in 0..self.options.rounds.min(3) {
-            eprintln!("memory, round {}", round + 1);
+        self.each_round("memory", self.options.rounds.min(3), |run, round| {
             for &who in &who {
-                if let Err(fault) = footprint::memory(&mut table, round, who, &self.options.sizes) {
-                    fail(&mut self.faults, format!("{} in memory: {fault}", who.name()));
+                if let Err(fault) = footprint::memory(&mut table, round, who, &run.options.sizes) {
+                    fail(&mut run.faults, format!("{} in memory: {fault}", who.name()));
                 }
             }
-        }
+        });
         table.print();
         self.json.insert("memory".to_owned(), table.json());
         let own = |key| Some(table.absolute(key, "domoflux")?.median);
@@ -177,10 +185,9 @@ impl Run {
     fn trouble(&mut self) {
         let title = "A mirror in trouble: healthy as it is, the others as a ratio to it; median of the rounds [least–most]";
         let mut table = Table::new(title, &trouble::FIGURES, trouble::STATES.to_vec());
-        for round in 0..self.options.rounds {
-            eprintln!("trouble, round {} of {}", round + 1, self.options.rounds);
-            trouble::round(&mut table, round, &self.options.sizes, &mut self.faults);
-        }
+        self.each_round("trouble", self.options.rounds, |run, round| {
+            trouble::round(&mut table, round, &run.options.sizes, &mut run.faults);
+        });
         table.print();
         self.json.insert("trouble".to_owned(), table.json());
         let table = &table;
@@ -237,6 +244,11 @@ impl Run {
             println!("\ndomoflux");
             self.verdicts.iter().for_each(Verdict::print);
         }
+        let disturbed = self.others.iter().filter(|others| !others.is_quiet()).count();
+        if disturbed > 0 {
+            println!("\n{disturbed} of {} rounds were disturbed by other work on this machine; see --wait.", self.others.len());
+        }
+        self.json.insert("other_work".to_owned(), self.others.iter().map(|others| others.here).collect());
         for fault in &self.faults {
             println!("FAIL {fault}");
         }

@@ -1,11 +1,12 @@
 //! The arguments of the benchmark.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::contestant::Contestant;
 
 pub(crate) const USAGE: &str = "\
-usage: mirror [--quick] [--rounds N] [--only NAME[,NAME...]] [--json FILE]
+usage: mirror [--quick] [--rounds N] [--only NAME[,NAME...]] [--json FILE] [--wait SECONDS]
   names: direct, domoflux, nginx, haproxy, socat (who takes part; direct always does)
          speed, memory, trouble, held, flood, size (what is measured)";
 
@@ -16,6 +17,8 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) sizes: Sizes,
     pub(crate) json: Option<PathBuf>,
+    /// For how long a round may wait for other work on the machine to end.
+    pub(crate) wait: Duration,
     only: Vec<String>,
 }
 
@@ -40,7 +43,7 @@ impl Sizes {
 
 impl Options {
     pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self { rounds: 5, sizes: Sizes::FULL, json: None, only: Vec::new() };
+        let mut options = Self { rounds: 5, sizes: Sizes::FULL, json: None, wait: Duration::ZERO, only: Vec::new() };
         let mut rounds = None;
         let mut args = args;
         while let Some(arg) = args.next() {
@@ -51,6 +54,7 @@ impl Options {
                 "--quick" => (options.sizes, options.rounds) = (Sizes::QUICK, 2),
                 "--rounds" => rounds = Some(value()?.parse::<usize>().map_err(|e| format!("--rounds: {e}"))?),
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
+                "--wait" => options.wait = Duration::from_secs(value()?.parse().map_err(|e| format!("--wait: {e}"))?),
                 "--json" => options.json = Some(value()?.into()),
                 other => return Err(format!("unknown argument {other}")),
             }

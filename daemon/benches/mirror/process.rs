@@ -73,22 +73,6 @@ pub(crate) fn raise_descriptors() -> u64 {
     rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Which share of the processors was not free during half a second, be it other work here or another machine on the
-/// same host.
-pub(crate) fn busy() -> f64 {
-    let (total, free) = processor_times();
-    thread::sleep(Duration::from_millis(500));
-    let (total_after, free_after) = processor_times();
-    1.0 - (free_after - free) as f64 / (total_after - total).max(1) as f64
-}
-
-fn processor_times() -> (u64, u64) {
-    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let times: Vec<u64> = text.lines().next().unwrap_or("").split_whitespace().flat_map(str::parse).collect();
-    // Idle, and waiting for a disk.
-    (times.iter().sum(), times.iter().skip(3).take(2).sum())
-}
-
 struct Stat {
     parent: u32,
     ticks: u64,
@@ -102,6 +86,11 @@ fn stat(pid: u32) -> Option<Stat> {
     // utime, stime, and both of the children that were waited for.
     let ticks = [11, 12, 13, 14].into_iter().filter_map(number).sum();
     Some(Stat { parent: number(1)? as u32, ticks })
+}
+
+/// Of this process and of all that it has waited for, with what those had waited for.
+pub(crate) fn ticks_with_children() -> u64 {
+    stat(std::process::id()).map_or(0, |s| s.ticks)
 }
 
 /// `root` and everything that descends from it.

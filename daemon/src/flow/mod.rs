@@ -14,6 +14,8 @@ mod registry;
 mod report;
 mod status;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;

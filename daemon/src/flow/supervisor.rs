@@ -267,15 +267,16 @@ impl Supervisor {
     }
 
     fn set_state(&self, state: State, error: Option<FlowError>, retry_at: Option<Instant>) {
-        {
+        let changed = {
             let mut view = self.look();
-            if view.state != state {
-                view.since = unix_ms();
-            }
-            view.state = state;
             view.error = error;
             view.retry_at = retry_at;
+            std::mem::replace(&mut view.state, state) != state
+        };
+        if !changed {
+            return;
         }
+        self.look().since = unix_ms();
         tracing::debug!(flow = self.id, "is {}", state.name());
         self.shared.events.push(Event::new(EventKind::Status, &self.id, Some(state.name().to_owned())));
     }

@@ -12,6 +12,7 @@ use super::counters::C;
 use super::flow::{Active, Shared};
 use super::leg::{Dialling, Leg};
 use super::relay::Relay;
+use super::spec::MirrorLeg;
 use crate::net::Peer;
 
 /// One client's connection, from its first byte to its last. An enum of our own is half the size of the async block
@@ -64,8 +65,18 @@ async fn open(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: 
         return None;
     };
     let legs = required.into_iter().enumerate().map(|(i, stream)| Leg::new(i, stream, || dial_mirror(i, &shared))).collect();
+    let most_at_once = |gets: fn(&MirrorLeg) -> bool| {
+        let buffers = shared.spec.mirrors.iter().filter(|leg| gets(leg)).map(|leg| leg.buffer.0);
+        buffers.min().unwrap_or(u64::MAX)
+    };
     tracing::debug!(flow = shared.id, "client {from} is connected to {target_address}");
-    Some(Relay::new(Arc::clone(&shared), Peer::new(client), Peer::new(target), active, legs))
+    Some(Relay::new(
+        Arc::clone(&shared),
+        Peer::new(client, most_at_once(|leg| leg.from_client)),
+        Peer::new(target, most_at_once(|leg| leg.from_target)),
+        active,
+        legs,
+    ))
 }
 
 /// Dials the mirrors without which the client is refused. The others are dialled while the stream runs already.

@@ -172,6 +172,10 @@ impl Leg {
         let batch = BATCH_BYTES.min(self.spec(shared).buffer.0 as usize / 4);
         if !self.pressed && self.held_len() + data.len() >= batch {
             self.write_held(cx, shared, turn);
+            if self.is_gone() {
+                turn.tally.add(C::MirrorDroppedBytes, data.len() as u64);
+                return;
+            }
         }
         let mut left = data;
         let at_once = data.len() >= batch || self.batch_is_over(turn.now) || self.spec(shared).to_client;
@@ -341,7 +345,6 @@ impl Leg {
         if let Link::Dialling(_) = self.link {
             tally.add(C::MirrorDetached, 1); // an open one is counted by the close
         }
-        self.fin = Fin::Open;
         self.close(shared, tally);
     }
 

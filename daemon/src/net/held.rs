@@ -183,3 +183,73 @@ impl Queue {
         freed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (ours, listener.accept().await.unwrap().0)
+    }
+
+    /// Pushes all pieces, writes whenever `write` says so, and gives what the other end got.
+    async fn through(pieces: &[(Vec<u8>, bool)]) -> Vec<u8> {
+        let budget = Budget::new(usize::MAX);
+        let held = budget.shelve(true);
+        let (mut ours, mut theirs) = pair().await;
+        let reader = tokio::spawn(async move {
+            let mut got = Vec::new();
+            theirs.read_to_end(&mut got).await.unwrap();
+            got
+        });
+        let (mut written, mut writes) = (0, 0);
+        for (data, write) in pieces {
+            assert!(held.push(data, &budget));
+            if *write {
+                std::future::poll_fn(|cx| held.poll_write_to(&mut ours, cx, &budget, &mut written, &mut writes))
+                    .await
+                    .unwrap();
+                assert_eq!((held.len(), held.size()), (0, 0));
+            }
+            assert_eq!(budget.used(), held.size());
+        }
+        std::future::poll_fn(|cx| held.poll_write_to(&mut ours, cx, &budget, &mut written, &mut writes))
+            .await
+            .unwrap();
+        assert_eq!((held.len(), held.size(), budget.used()), (0, 0, 0));
+        assert_eq!(written, pieces.iter().map(|(data, _)| data.len() as u64).sum::<u64>());
+        drop(ours);
+        reader.await.unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn what_goes_in_comes_out_in_order(lengths in prop::collection::vec((0usize..50_000, any::<bool>()), 0..20)) {
+            let mut n = 0u8;
+            let mut piece = |len: usize| (0..len).map(|_| { n = n.wrapping_mul(5).wrapping_add(17); n }).collect::<Vec<u8>>();
+            let pieces: Vec<_> = lengths.into_iter().map(|(len, write)| (piece(len), write)).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let got = runtime.block_on(through(&pieces));
+            let sent: Vec<u8> = pieces.iter().flat_map(|(data, _)| data.clone()).collect();
+            prop_assert!(got == sent);
+        }
+    }
+
+    #[test]
+    fn small_pieces_share_a_block() {
+        let budget = Budget::new(usize::MAX);
+        let held = budget.shelve(true);
+        for _ in 0..100 {
+            held.push(&[7; 64], &budget);
+        }
+        assert!(held.size() <= 16 << 10, "{}", held.size());
+        assert_eq!(held.len(), 6400);
+    }
+}

@@ -33,8 +33,9 @@ pub(crate) struct Peer {
     /// It has sent FIN.
     pub(crate) eof: bool,
     pub(crate) fin: Fin,
-    /// log2 of the bytes to read from it at once.
+    /// log2 of the bytes to read from it at once, now and at most.
     read_size: u8,
+    largest_read: u8,
 }
 
 /// Bytes on their way to a peer that is slower than its source.
@@ -59,8 +60,11 @@ impl Drop for Rest {
 }
 
 impl Peer {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, rest: None, eof: false, fin: Fin::Open, read_size: SMALLEST_READ }
+    /// `at_once`: the most that whoever gets a copy of what it sends can hold. With more than that in one piece, a mirror
+    /// that is only a moment behind would be lost.
+    pub(crate) fn new(stream: TcpStream, at_once: u64) -> Self {
+        let largest_read = (at_once.max(1).ilog2() as u8).min(LARGEST_READ);
+        Self { stream, rest: None, eof: false, fin: Fin::Open, read_size: SMALLEST_READ.min(largest_read), largest_read }
     }
 
     /// Reads what has come into the scratch buffer. 0 is the peer's FIN.
@@ -82,15 +86,14 @@ impl Peer {
     /// Adapts how much is read at once to what the last `read` bytes and their delivery showed.
     pub(crate) fn adapt(&mut self, read: usize, delivered_whole: bool) {
         let size = 1usize << self.read_size;
-        self.read_size = if !delivered_whole {
+        self.read_size = if !delivered_whole || read < size / 8 {
             (self.read_size - 1).max(SMALLEST_READ)
         } else if read == size {
-            (self.read_size + 1).min(LARGEST_READ)
-        } else if read < size / 8 {
-            (self.read_size - 1).max(SMALLEST_READ)
+            self.read_size + 1
         } else {
             self.read_size
-        };
+        }
+        .min(self.largest_read);
     }
 
     /// Whether it holds bytes that it has not taken yet.

@@ -120,6 +120,7 @@ impl Daemon {
 
     /// Calls a method: its result, or the error object.
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "json!(…) is what it is called with")]
     pub(crate) fn call(&self, method: &str, params: Value) -> Result<Value, Value> {
         let reply = self.post(&json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string());
         assert_eq!(reply.status, 200, "{method}: {reply:?}");
@@ -178,10 +179,10 @@ impl Daemon {
         self.call("flow.status", json!({ "id": id })).unwrap()
     }
 
-    /// Where a flow listens.
+    /// Waits until a flow listens; where that is.
     #[track_caller]
     pub(crate) fn listening(&self, id: &str) -> SocketAddr {
-        listening(&self.status(id))
+        listening(&until(&format!("{id} listens"), || Some(self.status(id)).filter(|status| status["isListening"] == true)))
     }
 
     #[track_caller]
