@@ -174,6 +174,7 @@ impl Flows {
     /// Starts the flows that the store has. What can't be started is listed with its error.
     pub async fn start_stored(&self, rows: Vec<FlowRow>, counters: HashMap<String, CounterValues>) {
         let _changing = self.changing.lock().await;
+        let mut starting = Vec::new();
         for row in rows {
             let Some(kind) = find_kind(&row.kind) else {
                 tracing::error!(flow = row.id, "its kind {:?} is not known to this version; it is kept in the store and not started", row.kind);
@@ -183,9 +184,10 @@ impl Flows {
             if let Some(stored) = counters.get(&row.id) {
                 flow.counters.restore(stored);
             }
-            flow.start_stored(row.spec, row.enabled).await;
-            self.listed().insert(row.id, flow);
+            self.listed().insert(row.id, Arc::clone(&flow));
+            starting.push(async move { flow.start_stored(row.spec, row.enabled).await });
         }
+        join_all(starting).await;
         *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = counters;
     }
 

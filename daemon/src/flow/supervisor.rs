@@ -14,6 +14,8 @@ use crate::text::unix_ms;
 
 /// How long opening a flow may take.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// How long the start of the daemon waits for a flow. One that takes longer is opened beside it.
+const FIRST_OPEN_WITHIN: Duration = Duration::from_millis(500);
 /// How long a flow may take to stop accepting.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
 /// The pauses between attempts.
@@ -87,7 +89,10 @@ impl Supervisor {
         let mut run = self.run.lock().await;
         self.want(spec, enabled);
         if enabled {
-            *run = Some(self.run(CancellationToken::new(), None));
+            self.set_state(State::Starting, None, None);
+            let drain = CancellationToken::new();
+            let first = tokio::time::timeout(FIRST_OPEN_WITHIN, self.build_and_open(&drain)).await.ok();
+            *run = Some(self.run(drain, first));
         }
     }
 

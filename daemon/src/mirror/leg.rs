@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -27,7 +27,7 @@ const READ_SIZE: usize = 16 << 10;
 /// more than 250 MB/s (the kernel calls a socket writable when a third of its buffer, over a megabyte here, is free),
 /// so only a stream that is faster than any network of a home is slowed down by this.
 const PATIENCE_FREE: Duration = Duration::from_millis(5);
-/// How long it waits beyond that: this at once, and a part of the time that the connection lives.
+/// How long it waits beyond that: this at once, and in the long run this part of the time.
 const PATIENCE_AT_ONCE: Duration = Duration::from_millis(20);
 const PATIENCE_PART: u32 = 20;
 
@@ -48,29 +48,32 @@ enum Lost {
     Io(io::Error),
 }
 
-/// How long the main stream has waited for a mirror that it need not wait for.
+/// How long the main stream has waited for a mirror that it need not wait for. Waits are forgotten at the rate at which
+/// they are allowed, so that an old connection can't be held longer than a young one.
 struct Patience {
-    born: Tick,
-    used: Duration,
+    waited: Duration,
+    as_of: Tick,
     since: Option<Tick>,
 }
 
 impl Patience {
     fn new() -> Self {
-        Self { born: Tick::now(), used: Duration::ZERO, since: None }
+        Self { waited: Duration::ZERO, as_of: Tick::now(), since: None }
     }
 
     /// Waits, unless it has waited too long.
     fn has_more(&mut self, now: Tick) -> bool {
-        let waited = now.since(*self.since.get_or_insert(now));
-        let allowed = PATIENCE_AT_ONCE + now.since(self.born) / PATIENCE_PART;
-        self.used + waited.saturating_sub(PATIENCE_FREE) < allowed
+        let this_time = now.since(*self.since.get_or_insert(now));
+        let forgotten = now.since(self.as_of) / PATIENCE_PART;
+        self.waited.saturating_sub(forgotten) + this_time.saturating_sub(PATIENCE_FREE) < PATIENCE_AT_ONCE
     }
 
     /// The mirror has caught up.
     fn end(&mut self, now: Tick) {
         if let Some(since) = self.since.take() {
-            self.used += now.since(since).saturating_sub(PATIENCE_FREE);
+            let forgotten = now.since(self.as_of) / PATIENCE_PART;
+            self.waited = self.waited.saturating_sub(forgotten) + now.since(since).saturating_sub(PATIENCE_FREE);
+            self.as_of = now;
         }
     }
 }
@@ -164,18 +167,16 @@ impl Leg {
 
     /// Takes a copy of `data`, which the target or the client has got already.
     pub(super) fn offer(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>, data: &[u8]) {
-        if self.is_gone() {
-            turn.tally.add(C::MirrorDroppedBytes, data.len() as u64);
-            return;
-        }
+        // The client has its answer or the target its bytes by now: this is the moment to see about the mirror.
+        let _ = self.poll_dial(cx, shared, turn.tally);
         // A small buffer is not filled up with what could be written.
         let batch = BATCH_BYTES.min(self.spec(shared).buffer.0 as usize / 4);
         if !self.pressed && self.held_len() + data.len() >= batch {
             self.write_held(cx, shared, turn);
-            if self.is_gone() {
-                turn.tally.add(C::MirrorDroppedBytes, data.len() as u64);
-                return;
-            }
+        }
+        if self.is_gone() {
+            turn.tally.add(C::MirrorDroppedBytes, data.len() as u64);
+            return;
         }
         let mut left = data;
         let at_once = data.len() >= batch || self.batch_is_over(turn.now) || self.spec(shared).to_client;
@@ -200,38 +201,50 @@ impl Leg {
         }
         let budget = &shared.pool.budget;
         let held = self.held.get_or_insert_with(|| budget.shelve(!blocks));
-        if !held.push(data, budget) {
-            self.lose(shared, tally, &Lost::Memory, data.len());
+        if let Err(left) = held.push(data, budget) {
+            self.lose(shared, tally, &Lost::Memory, left);
         }
     }
 
     /// Goes on with whatever it can: dialling, writing what is held, FIN, and, if `may_read`, reading.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>, may_read: bool) -> Step {
         let before = self.held_len();
-        if let Link::Dialling(dialling) = &mut self.link {
-            match dialling.as_mut().poll(cx) {
-                Poll::Pending => {
-                    if self.held.as_ref().is_some_and(|held| held.is_taken()) {
-                        self.lose(shared, turn.tally, &Lost::Memory, 0);
-                    }
-                    return Step::default();
+        if self.is_dialling() {
+            if self.poll_dial(cx, shared, turn.tally).is_pending() {
+                if self.held.as_ref().is_some_and(|held| held.is_taken()) {
+                    self.lose(shared, turn.tally, &Lost::Memory, 0);
                 }
-                Poll::Ready(Ok(stream)) => {
-                    turn.tally.add(C::MirrorConnections, 1);
-                    shared.report.mended(&self.spec(shared).address);
-                    self.link = Link::Open(stream);
-                }
-                Poll::Ready(Err(error)) => {
-                    turn.tally.add(C::MirrorErrConnect, 1);
-                    shared.report.failed(&self.spec(shared).address, &format!("mirror: {error}"));
-                    self.close(shared, turn.tally);
-                    return Step { moved: true, for_client: 0 };
-                }
+                return Step::default();
+            }
+            if self.is_gone() {
+                return Step { moved: true, for_client: 0 };
             }
         }
         self.poll_write(cx, shared, turn);
         let for_client = if may_read { self.poll_read(cx, shared, turn) } else { 0 };
         Step { moved: self.held_len() < before || for_client > 0, for_client }
+    }
+
+    fn is_dialling(&self) -> bool {
+        matches!(self.link, Link::Dialling(_))
+    }
+
+    /// Goes on dialling. `Ready` means that the link is open, or gone.
+    fn poll_dial(&mut self, cx: &mut Context<'_>, shared: &Shared, tally: &mut Tally) -> Poll<()> {
+        let Link::Dialling(dialling) = &mut self.link else { return Poll::Ready(()) };
+        match ready!(dialling.as_mut().poll(cx)) {
+            Ok(stream) => {
+                tally.add(C::MirrorConnections, 1);
+                shared.report.mended(&self.spec(shared).address);
+                self.link = Link::Open(stream);
+            }
+            Err(error) => {
+                tally.add(C::MirrorErrConnect, 1);
+                shared.report.failed(&self.spec(shared).address, &format!("mirror: {error}"));
+                self.close(shared, tally);
+            }
+        }
+        Poll::Ready(())
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>) {

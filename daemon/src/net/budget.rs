@@ -126,7 +126,7 @@ mod tests {
 
     fn held(budget: &Budget, bytes: usize, can_go: bool) -> Arc<Held> {
         let held = budget.shelve(can_go);
-        held.push(&vec![0; bytes], budget);
+        let _ = held.push(&vec![0; bytes], budget);
         held
     }
 

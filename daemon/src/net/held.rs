@@ -55,7 +55,7 @@ impl Held {
         self.size.load(Ordering::Relaxed)
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes that wait to be written, or waited when it was taken back.
     pub(crate) fn len(&self) -> usize {
         self.lock().len
     }
@@ -65,13 +65,13 @@ impl Held {
         self.lock().taken
     }
 
-    /// Adds `data` at the end. `false`: the budget took the queue back, `data` is not in it.
-    pub(crate) fn push(&self, mut data: &[u8], budget: &Budget) -> bool {
+    /// Adds `data` at the end. The error is how many bytes of it are not in the queue, because the budget took it back.
+    pub(crate) fn push(&self, mut data: &[u8], budget: &Budget) -> Result<(), usize> {
         loop {
             let need = {
                 let mut queue = self.lock();
                 if queue.taken {
-                    return false;
+                    return Err(data.len());
                 }
                 // First what fits into the last block, which is paid for already.
                 if let Some(last) = queue.blocks.back_mut() {
@@ -82,7 +82,7 @@ impl Held {
                     data = later;
                 }
                 if data.is_empty() {
-                    return true;
+                    return Ok(());
                 }
                 let last = queue.blocks.back().map_or(0, Vec::capacity);
                 data.len().max((last * 2).clamp(SMALLEST_BLOCK, LARGEST_BLOCK))
@@ -91,7 +91,7 @@ impl Held {
             let mut queue = self.lock();
             if queue.taken {
                 budget.release(need, self.can_go);
-                return false;
+                return Err(data.len());
             }
             self.size.fetch_add(need, Ordering::Relaxed);
             queue.blocks.push_back(Vec::with_capacity(need));
@@ -111,7 +111,7 @@ impl Held {
         let mut freed = 0;
         let mut queue = self.lock();
         let end = loop {
-            if queue.len == 0 {
+            if queue.len == 0 || queue.taken {
                 queue.waker = None;
                 break Poll::Ready(Ok(()));
             }
@@ -148,7 +148,6 @@ impl Held {
         let mut queue = self.lock();
         queue.blocks = VecDeque::new();
         queue.head = 0;
-        queue.len = 0;
         self.size.swap(0, Ordering::Relaxed)
     }
 
@@ -210,7 +209,7 @@ mod tests {
         });
         let (mut written, mut writes) = (0, 0);
         for (data, write) in pieces {
-            assert!(held.push(data, &budget));
+            assert_eq!(held.push(data, &budget), Ok(()));
             if *write {
                 std::future::poll_fn(|cx| held.poll_write_to(&mut ours, cx, &budget, &mut written, &mut writes))
                     .await
@@ -247,7 +246,7 @@ mod tests {
         let budget = Budget::new(usize::MAX);
         let held = budget.shelve(true);
         for _ in 0..100 {
-            held.push(&[7; 64], &budget);
+            held.push(&[7; 64], &budget).unwrap();
         }
         assert!(held.size() <= 16 << 10, "{}", held.size());
         assert_eq!(held.len(), 6400);
