@@ -39,6 +39,9 @@ pub(super) struct Args {
     /// How long connections may go on after a stop is asked for [default: 5 s].
     #[arg(long, value_name = "DURATION")]
     drain_timeout: Option<Seconds>,
+    /// Threads that relay; more than one pays on a machine with cores to spare and many busy connections [default: 1].
+    #[arg(long, value_name = "N")]
+    threads: Option<u16>,
     /// Let /metrics be read without the token.
     #[arg(long)]
     metrics_public: bool,
@@ -67,8 +70,9 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         settings.drain_timeout = timeout;
     }
     settings.metrics_public = args.metrics_public || table.metrics_public;
+    let threads = usize::from(args.threads.or(table.threads).unwrap_or(1));
     settings.file_flows = file.map(|f| f.flows);
-    runtime()?.block_on(app::run(settings, log)).map_err(|error| match error {
+    runtime(threads)?.block_on(app::run(settings, log)).map_err(|error| match error {
         AppError::NotLoopback { .. } | AppError::Token(_) => Failure::with_code(error.to_string(), CONFIG),
         AppError::Running { .. } | AppError::System { .. } => Failure::new(error.to_string()),
     })

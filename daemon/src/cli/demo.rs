@@ -34,7 +34,7 @@ type Copy = Arc<Mutex<Vec<u8>>>;
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let _log = Log::start(if args.verbose { LogLevel::Debug } else { LogLevel::None }, Format::Text);
-    runtime()?.block_on(show())
+    runtime(1)?.block_on(show())
 }
 
 async fn show() -> Result<(), Failure> {

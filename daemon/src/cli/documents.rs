@@ -77,7 +77,7 @@ pub(super) fn schema(args: &SchemaArgs) -> Result<(), Failure> {
 
 /// The table of methods needs a daemon to work on, but for its document none has to run.
 fn openrpc() -> Result<serde_json::Value, Failure> {
-    let runtime = super::runtime()?;
+    let runtime = super::runtime(1)?;
     let _entered = runtime.enter();
     let settings = Settings::new("default", std::path::PathBuf::new());
     let daemon = Daemon {

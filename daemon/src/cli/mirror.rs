@@ -65,6 +65,9 @@ pub(super) struct Args {
     /// How long connections may go on after Ctrl-C.
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     drain_timeout: Seconds,
+    /// Threads that relay; more than one pays on a machine with cores to spare and many busy connections.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
     /// How much is logged.
     #[arg(long, value_enum, default_value = "info")]
     log_level: LogLevel,
@@ -74,7 +77,7 @@ const ID: &str = "mirror";
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let _log = Log::start(args.log_level, Format::Text);
-    runtime()?.block_on(serve(args))
+    runtime(args.threads)?.block_on(serve(args))
 }
 
 async fn serve(args: &Args) -> Result<(), Failure> {

@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let What::Tcp { address, timeout } = &args.what;
     let dialler = Dialler { timeout: timeout.0.max(Duration::from_millis(1)), keepalive: false };
     let started = Instant::now();
-    let stream = runtime()?.block_on(dialler.dial(address)).map_err(|e| Failure::with_code(e.to_string(), UNAVAILABLE))?;
+    let stream = runtime(1)?.block_on(dialler.dial(address)).map_err(|e| Failure::with_code(e.to_string(), UNAVAILABLE))?;
     let peer = stream.peer_addr()?;
     say(&format!("{address}: {peer} answers after {:.1} ms", started.elapsed().as_secs_f64() * 1000.0))
 }

@@ -46,6 +46,9 @@ pub struct DaemonTable {
     pub buffer_total: Option<Bytes>,
     /// How long connections may go on after a stop is asked for.
     pub drain_timeout: Option<Seconds>,
+    /// How many threads relay.
+    #[schemars(range(min = 1, max = 256))]
+    pub threads: Option<u16>,
     /// Whether /metrics needs no token.
     #[serde(default)]
     pub metrics_public: bool,

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::counters::C;
 use super::flow::{Active, Shared};
-use super::leg::{Dialling, Leg};
+use super::leg::Leg;
 use super::relay::Relay;
 use super::spec::MirrorLeg;
 use crate::net::Peer;
@@ -64,7 +64,7 @@ async fn open(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: 
         let _ = target.set_zero_linger();
         return None;
     };
-    let legs = required.into_iter().enumerate().map(|(i, stream)| Leg::new(i, stream, || dial_mirror(i, &shared))).collect();
+    let legs = required.into_iter().enumerate().map(|(i, stream)| Leg::new(i, stream)).collect();
     let most_at_once = |gets: fn(&MirrorLeg) -> bool| {
         let buffers = shared.spec.mirrors.iter().filter(|leg| gets(leg)).map(|leg| leg.buffer.0);
         buffers.min().unwrap_or(u64::MAX)
@@ -79,7 +79,7 @@ async fn open(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: 
     ))
 }
 
-/// Dials the mirrors without which the client is refused. The others are dialled while the stream runs already.
+/// Dials the mirrors without which the client is refused. The others are dialled while the stream runs.
 async fn dial_required(shared: &Arc<Shared>) -> Option<Vec<Option<TcpStream>>> {
     let dials = shared.spec.mirrors.iter().map(|leg| async move {
         if !leg.required {
@@ -103,12 +103,6 @@ async fn dial_required(shared: &Arc<Shared>) -> Option<Vec<Option<TcpStream>>> {
     join_all(dials).await.into_iter().collect::<Result<_, _>>().ok()
 }
 
-fn dial_mirror(index: usize, shared: &Arc<Shared>) -> Dialling {
-    let dialler = shared.dialler();
-    let address = shared.leg_spec(index as u16).address.clone();
-    Box::pin(async move { dialler.dial(&address).await })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +111,6 @@ mod tests {
     #[test]
     fn a_connection_stays_small() {
         assert!(size_of::<Connection>() <= 160, "{}", size_of::<Connection>());
-        assert!(size_of::<Leg>() <= 104, "{}", size_of::<Leg>());
+        assert!(size_of::<Leg>() <= 88, "{}", size_of::<Leg>());
     }
 }

@@ -13,7 +13,6 @@ use super::counters::C;
 use super::flow::Shared;
 use super::relay::{Tally, Turn};
 use super::spec::{MirrorLeg, WhenFull};
-use crate::net::pool::BATCH_WINDOW;
 use crate::net::{DialError, Fin, Held, Tick};
 use crate::text::reason;
 
@@ -31,11 +30,10 @@ const PATIENCE_FREE: Duration = Duration::from_millis(5);
 const PATIENCE_AT_ONCE: Duration = Duration::from_millis(20);
 const PATIENCE_PART: u32 = 20;
 
-/// A dial under way.
-pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>;
-
 enum Link {
-    Dialling(Dialling),
+    /// Not dialled yet: that is done together with the first batch of writes, when client and target have been served.
+    Waiting,
+    Dialling(Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>),
     Open(TcpStream),
     /// Closed, failed or given up.
     Gone,
@@ -51,28 +49,32 @@ enum Lost {
 /// How long the main stream has waited for a mirror that it need not wait for. Waits are forgotten at the rate at which
 /// they are allowed, so that an old connection can't be held longer than a young one.
 struct Patience {
-    waited: Duration,
+    /// In microseconds.
+    waited: u32,
     as_of: Tick,
     since: Option<Tick>,
 }
 
 impl Patience {
     fn new() -> Self {
-        Self { waited: Duration::ZERO, as_of: Tick::now(), since: None }
+        Self { waited: 0, as_of: Tick::now(), since: None }
     }
 
     /// Waits, unless it has waited too long.
     fn has_more(&mut self, now: Tick) -> bool {
         let this_time = now.since(*self.since.get_or_insert(now));
-        let forgotten = now.since(self.as_of) / PATIENCE_PART;
-        self.waited.saturating_sub(forgotten) + this_time.saturating_sub(PATIENCE_FREE) < PATIENCE_AT_ONCE
+        self.remembered(now) + this_time.saturating_sub(PATIENCE_FREE) < PATIENCE_AT_ONCE
+    }
+
+    fn remembered(&self, now: Tick) -> Duration {
+        Duration::from_micros(self.waited.into()).saturating_sub(now.since(self.as_of) / PATIENCE_PART)
     }
 
     /// The mirror has caught up.
     fn end(&mut self, now: Tick) {
         if let Some(since) = self.since.take() {
-            let forgotten = now.since(self.as_of) / PATIENCE_PART;
-            self.waited = self.waited.saturating_sub(forgotten) + now.since(since).saturating_sub(PATIENCE_FREE);
+            let waited = self.remembered(now) + now.since(since).saturating_sub(PATIENCE_FREE);
+            self.waited = waited.as_micros().try_into().unwrap_or(u32::MAX);
             self.as_of = now;
         }
     }
@@ -98,16 +100,16 @@ pub(super) struct Leg {
     reset: bool,
     /// The last write was cut short: the next one waits for the socket, not for the batch.
     pressed: bool,
-    /// The round of the pool in which it asked to be woken.
+    /// The round of the pool in which it asked to be woken. When the round is over, what was gathered is written.
     round: Option<u32>,
-    last_write: Option<Tick>,
     patience: Patience,
     held: Option<Arc<Held>>,
 }
 
 impl Leg {
-    pub(super) fn new(index: usize, stream: Option<TcpStream>, dial: impl FnOnce() -> Dialling) -> Self {
-        let link = stream.map_or_else(|| Link::Dialling(dial()), Link::Open);
+    /// A leg to the mirror with this index, over `stream` if that is open already.
+    pub(super) fn new(index: usize, stream: Option<TcpStream>) -> Self {
+        let link = stream.map_or(Link::Waiting, Link::Open);
         Self {
             link,
             index: index as u16,
@@ -116,7 +118,6 @@ impl Leg {
             reset: false,
             pressed: false,
             round: None,
-            last_write: None,
             patience: Patience::new(),
             held: None,
         }
@@ -167,11 +168,11 @@ impl Leg {
 
     /// Takes a copy of `data`, which the target or the client has got already.
     pub(super) fn offer(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>, data: &[u8]) {
-        // The client has its answer or the target its bytes by now: this is the moment to see about the mirror.
-        let _ = self.poll_dial(cx, shared, turn.tally);
         // A small buffer is not filled up with what could be written.
         let batch = BATCH_BYTES.min(self.spec(shared).buffer.0 as usize / 4);
-        if !self.pressed && self.held_len() + data.len() >= batch {
+        let enough = self.held_len() + data.len() >= batch;
+        let _ = self.poll_dial(cx, shared, turn.tally, enough);
+        if enough && !self.pressed {
             self.write_held(cx, shared, turn);
         }
         if self.is_gone() {
@@ -179,13 +180,12 @@ impl Leg {
             return;
         }
         let mut left = data;
-        let at_once = data.len() >= batch || self.batch_is_over(turn.now) || self.spec(shared).to_client;
+        let at_once = data.len() >= batch || self.spec(shared).to_client;
         if let (Link::Open(stream), None, true) = (&mut self.link, &self.held, at_once) {
             match write_now(stream, cx, left, turn.tally) {
                 Ok(written) => left = left.get(written..).unwrap_or_default(),
                 Err(error) => return self.lose(shared, turn.tally, &Lost::Io(error), left.len()),
             }
-            self.last_write = Some(turn.now);
             self.pressed = !left.is_empty();
         }
         if !left.is_empty() {
@@ -209,8 +209,8 @@ impl Leg {
     /// Goes on with whatever it can: dialling, writing what is held, FIN, and, if `may_read`, reading.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>, may_read: bool) -> Step {
         let before = self.held_len();
-        if self.is_dialling() {
-            if self.poll_dial(cx, shared, turn.tally).is_pending() {
+        if let Link::Waiting | Link::Dialling(_) = self.link {
+            if self.poll_dial(cx, shared, turn.tally, false).is_pending() {
                 if self.held.as_ref().is_some_and(|held| held.is_taken()) {
                     self.lose(shared, turn.tally, &Lost::Memory, 0);
                 }
@@ -225,12 +225,21 @@ impl Leg {
         Step { moved: self.held_len() < before || for_client > 0, for_client }
     }
 
-    fn is_dialling(&self) -> bool {
-        matches!(self.link, Link::Dialling(_))
+    /// Whether the round in which it asked to be woken is over.
+    fn round_is_over(&self, shared: &Shared) -> bool {
+        self.round.is_some_and(|round| round != shared.pool.round())
     }
 
-    /// Goes on dialling. `Ready` means that the link is open, or gone.
-    fn poll_dial(&mut self, cx: &mut Context<'_>, shared: &Shared, tally: &mut Tally) -> Poll<()> {
+    /// Dials if that is due (`now`: it is), and goes on dialling. `Ready` means that the link is open, or gone.
+    fn poll_dial(&mut self, cx: &mut Context<'_>, shared: &Shared, tally: &mut Tally, now: bool) -> Poll<()> {
+        if let Link::Waiting = self.link {
+            if !now && !self.round_is_over(shared) && !self.spec(shared).to_client {
+                self.wake_later(cx, shared);
+                return Poll::Pending;
+            }
+            let (dialler, address) = (shared.dialler(), self.spec(shared).address.clone());
+            self.link = Link::Dialling(Box::pin(async move { dialler.dial(&address).await }));
+        }
         let Link::Dialling(dialling) = &mut self.link else { return Poll::Ready(()) };
         match ready!(dialling.as_mut().poll(cx)) {
             Ok(stream) => {
@@ -249,7 +258,7 @@ impl Leg {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>) {
         if self.held.is_some() {
-            if self.pressed || self.fin == Fin::Due || self.batch_is_over(turn.now) {
+            if self.pressed || self.fin == Fin::Due || self.round_is_over(shared) {
                 self.write_held(cx, shared, turn);
             } else {
                 self.wake_later(cx, shared);
@@ -272,12 +281,13 @@ impl Leg {
     fn write_held(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>) {
         let (Link::Open(stream), Some(held)) = (&mut self.link, &self.held) else { return };
         let (mut bytes, mut writes) = (0, 0);
-        let end = held.poll_write_to(stream, cx, &shared.pool.budget, &mut bytes, &mut writes);
+        let last = self.fin == Fin::Due && !self.reset;
+        let end = held.poll_write_to(stream, cx, &shared.pool.budget, last, &mut bytes, &mut writes);
         let taken = held.is_taken();
         turn.tally.add(C::MirrorTxBytes, bytes);
         turn.tally.add(C::MirrorTxPkts, writes);
-        self.last_write = Some(turn.now);
         self.pressed = end.is_pending();
+        self.round = None;
         match end {
             _ if taken => self.lose(shared, turn.tally, &Lost::Memory, 0),
             Poll::Ready(Ok(())) => {
@@ -350,12 +360,12 @@ impl Leg {
         }
         let how = match (&self.link, lost) {
             (_, Lost::Io(error)) => reason(error),
-            (Link::Dialling(_), Lost::Full) => "it is not connected yet and its buffer is full".to_owned(),
+            (Link::Waiting | Link::Dialling(_), Lost::Full) => "it is not connected yet and its buffer is full".to_owned(),
             (_, Lost::Full) => "it does not keep up and its buffer is full".to_owned(),
             (_, Lost::Memory) => "it does not keep up and buffer_total is reached".to_owned(),
         };
         shared.report.failed(address, &format!("mirror {address}: {how}; its copy of this connection ends here"));
-        if let Link::Dialling(_) = self.link {
+        if !matches!(self.link, Link::Open(_)) {
             tally.add(C::MirrorDetached, 1); // an open one is counted by the close
         }
         self.close(shared, tally);
@@ -374,10 +384,6 @@ impl Leg {
             tally.add(C::MirrorDroppedBytes, held.len() as u64);
             shared.pool.budget.unshelve(&held);
         }
-    }
-
-    fn batch_is_over(&self, now: Tick) -> bool {
-        self.last_write.is_none_or(|last| now.since(last) >= BATCH_WINDOW)
     }
 }
 

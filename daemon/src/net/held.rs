@@ -5,9 +5,10 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
-use tokio::io::AsyncWrite;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
 use super::Budget;
@@ -98,13 +99,14 @@ impl Held {
         }
     }
 
-    /// Writes what the stream takes. `Ready` means that the queue is empty (or was taken back); the bytes written are
+    /// Writes what the stream takes; `last` says that FIN comes next, and may share its packet. `Ready` means that the queue is empty (or was taken back); the bytes written are
     /// added to `written`, the writes to `writes`.
     pub(crate) fn poll_write_to(
         &self,
         stream: &mut TcpStream,
         cx: &mut Context<'_>,
         budget: &Budget,
+        last: bool,
         written: &mut u64,
         writes: &mut u64,
     ) -> Poll<io::Result<()>> {
@@ -123,7 +125,7 @@ impl Held {
                 skip = 0;
             }
             let count = blocks.len().min(BLOCKS_A_WRITE);
-            match Pin::new(&mut *stream).poll_write_vectored(cx, slices.get(..count).unwrap_or_default()) {
+            match poll_send(stream, cx, slices.get(..count).unwrap_or_default(), last) {
                 Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     *written += n as u64;
@@ -162,6 +164,21 @@ impl Held {
             waker.wake();
         }
         self.clear()
+    }
+}
+
+/// Writes; with `more`, the kernel holds a part of a packet back until more comes, which is FIN here.
+fn poll_send(stream: &mut TcpStream, cx: &mut Context<'_>, slices: &[IoSlice<'_>], more: bool) -> Poll<io::Result<usize>> {
+    if !more {
+        return Pin::new(stream).poll_write_vectored(cx, slices);
+    }
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        let send = || Ok(sendmsg(&*stream, slices, &mut SendAncillaryBuffer::default(), SendFlags::MORE | SendFlags::NOSIGNAL)?);
+        match stream.try_io(Interest::WRITABLE, send) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return Poll::Ready(sent),
+        }
     }
 }
 
@@ -211,14 +228,14 @@ mod tests {
         for (data, write) in pieces {
             assert_eq!(held.push(data, &budget), Ok(()));
             if *write {
-                std::future::poll_fn(|cx| held.poll_write_to(&mut ours, cx, &budget, &mut written, &mut writes))
+                std::future::poll_fn(|cx| held.poll_write_to(&mut ours, cx, &budget, *write, &mut written, &mut writes))
                     .await
                     .unwrap();
                 assert_eq!((held.len(), held.size()), (0, 0));
             }
             assert_eq!(budget.used(), held.size());
         }
-        std::future::poll_fn(|cx| held.poll_write_to(&mut ours, cx, &budget, &mut written, &mut writes))
+        std::future::poll_fn(|cx| held.poll_write_to(&mut ours, cx, &budget, true, &mut written, &mut writes))
             .await
             .unwrap();
         assert_eq!((held.len(), held.size(), budget.used()), (0, 0, 0));

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use super::Budget;
 
-/// How long small writes to a mirror are gathered. The first one after a pause goes at once.
-pub(crate) const BATCH_WINDOW: Duration = Duration::from_millis(10);
+/// How long small writes to a mirror are gathered.
+const BATCH_WINDOW: Duration = Duration::from_millis(10);
 
 /// How long a scratch buffer may lie unused before its memory is given back.
 const SCRATCH_KEPT: Duration = Duration::from_secs(2);
