@@ -202,6 +202,7 @@ fn removing_closes_the_listener_and_its_connections() {
     let at = daemon.mirror("panel", &mirror(target.address, &[sink.address()]));
     let mut running = connect(at);
     assert_eq!(running.ask(b"one"), b"one");
+    assert_eq!(sink.got(0, 3), b"one");
     daemon.call("flow.remove", json!({"id": "panel"})).unwrap();
     assert_eq!(running.receive_all().0, b"");
     assert_eq!(try_connect(at).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);

@@ -1,8 +1,10 @@
 //! The connection tasks of a flow. They belong to the registry, not to the flow's attempt: a flow that fails, panics
 //! or is replaced cuts none of them.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use slab::Slab;
 use tokio::sync::Notify;
@@ -22,6 +24,20 @@ struct Ticket {
     place: usize,
 }
 
+/// A connection with its place on the list. An async block would hold the connection twice.
+struct Listed<C> {
+    connection: C,
+    _ticket: Ticket,
+}
+
+impl<C: Future<Output = ()> + Unpin> Future for Listed<C> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.connection).poll(cx)
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.connections.tasks.lock().unwrap_or_else(PoisonError::into_inner).try_remove(self.place);
@@ -33,14 +49,11 @@ impl Drop for Ticket {
 
 impl Connections {
     /// Runs `connection` to its end, or until [`Self::cut`].
-    pub fn spawn(self: &Arc<Self>, connection: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(self: &Arc<Self>, connection: impl Future<Output = ()> + Send + Unpin + 'static) {
         let place = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).insert(None);
         self.count.fetch_add(1, Ordering::AcqRel);
         let ticket = Ticket { connections: Arc::clone(self), place };
-        let task = tokio::spawn(async move {
-            let _ticket = ticket;
-            connection.await;
-        });
+        let task = tokio::spawn(Listed { connection, _ticket: ticket });
         // If it has ended already, its place may be empty, or another's by now; then that one's handle is there.
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(empty @ None) = tasks.get_mut(place)
@@ -81,7 +94,7 @@ mod tests {
     async fn it_knows_who_runs_and_can_cut_them() {
         let connections = Arc::new(Connections::default());
         connections.ended().await;
-        connections.spawn(async {});
+        connections.spawn(std::future::ready(()));
         connections.ended().await;
         for _ in 0..3 {
             connections.spawn(std::future::pending());
@@ -95,7 +108,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_takes_the_task_off_the_list() {
         let connections = Arc::new(Connections::default());
-        connections.spawn(async { panic!("wanted by the test") });
+        connections.spawn(Box::pin(async { panic!("wanted by the test") }));
         connections.ended().await;
     }
 }

@@ -48,7 +48,7 @@ impl Future for Connection {
 
 async fn open(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: Active) -> Option<Relay> {
     let target_address = &shared.spec.target;
-    let target = match shared.dialler().dial(target_address).await {
+    let target = match shared.dialler(false).dial(target_address).await {
         Ok(target) => target,
         Err(error) => {
             shared.counters.add(C::TargetErrConnect as usize, 1);
@@ -85,7 +85,7 @@ async fn dial_required(shared: &Arc<Shared>) -> Option<Vec<Option<TcpStream>>> {
         if !leg.required {
             return Ok(None);
         }
-        let dialled = shared.dialler().dial(&leg.address).await;
+        let dialled = shared.dialler(true).dial(&leg.address).await;
         let counter = if dialled.is_ok() { C::MirrorConnections } else { C::MirrorErrConnect };
         shared.counters.add(counter as usize, 1);
         match dialled {

@@ -40,8 +40,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn dialler(&self) -> Dialler {
-        Dialler { timeout: self.spec.connect_timeout.0, keepalive: self.spec.keepalive }
+    /// `keepalive`: whether the connection may live long enough to be probed.
+    pub(super) fn dialler(&self, keepalive: bool) -> Dialler {
+        Dialler { timeout: self.spec.connect_timeout.0, keepalive: keepalive && self.spec.keepalive }
     }
 
     pub(super) fn leg_spec(&self, index: u16) -> &MirrorLeg {

@@ -225,6 +225,11 @@ impl Leg {
         Step { moved: self.held_len() < before || for_client > 0, for_client }
     }
 
+    /// Whether it is not dialled yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.link, Link::Waiting)
+    }
+
     /// Whether the round in which it asked to be woken is over.
     fn round_is_over(&self, shared: &Shared) -> bool {
         self.round.is_some_and(|round| round != shared.pool.round())
@@ -237,7 +242,7 @@ impl Leg {
                 self.wake_later(cx, shared);
                 return Poll::Pending;
             }
-            let (dialler, address) = (shared.dialler(), self.spec(shared).address.clone());
+            let (dialler, address) = (shared.dialler(self.fin == Fin::Open), self.spec(shared).address.clone());
             self.link = Link::Dialling(Box::pin(async move { dialler.dial(&address).await }));
         }
         let Link::Dialling(dialling) = &mut self.link else { return Poll::Ready(()) };

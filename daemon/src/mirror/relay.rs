@@ -68,6 +68,9 @@ pub(super) struct Relay {
     main: Option<Main>,
     legs: Box<[Leg]>,
     timer: Option<Box<Timer>>,
+    /// The target is probed. Most connections end before that is worth four system calls: it is done together with
+    /// the first round of the mirrors.
+    kept_alive: bool,
 }
 
 /// The idle timeout while the main stream lives, the mirrors' last deadline after it.
@@ -80,7 +83,8 @@ struct Timer {
 impl Relay {
     pub(super) fn new(shared: Arc<Shared>, client: Peer, target: Peer, active: super::flow::Active, legs: Box<[Leg]>) -> Self {
         let timer = shared.spec.idle_timeout.map(|idle| Box::new(Timer::new(idle.0, None)));
-        Self { shared, main: Some(Main { client, target, _active: active }), legs, timer }
+        let kept_alive = !shared.spec.keepalive; // or there is nothing to do
+        Self { shared, main: Some(Main { client, target, _active: active }), legs, timer, kept_alive }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>, turn: &mut Turn<'_>) -> Poll<()> {
@@ -109,6 +113,10 @@ impl Relay {
 
     fn main_round(&mut self, cx: &mut Context<'_>, turn: &mut Turn<'_>) -> usize {
         let Some(main) = &mut self.main else { return 0 };
+        if !self.kept_alive && !self.legs.iter().any(Leg::is_waiting) {
+            self.kept_alive = true;
+            main.target.keep_alive();
+        }
         let moved = main
             .pump(cx, &self.shared, &mut self.legs, turn, Side::Client)
             .and_then(|up| Ok(up + main.pump(cx, &self.shared, &mut self.legs, turn, Side::Target)?));
@@ -224,6 +232,9 @@ impl Main {
             Side::Client => (&mut self.client, &mut self.target, Side::Target),
             Side::Target => (&mut self.target, &mut self.client, Side::Client),
         };
+        if source.fin == Fin::Sent && sink.fin == Fin::Due && !sink.is_behind() {
+            sink.fin = Fin::Sent; // it is the last one: the close that follows sends it
+        }
         if sink.is_behind() || sink.fin == Fin::Due {
             match sink.poll_catch_up(cx) {
                 Poll::Pending => return Ok(0),

@@ -29,6 +29,10 @@ const KEEPALIVE_PROBES: u32 = 4;
 /// Sets the options that a relayed connection has. An accepted socket inherits them from its listener.
 fn tune(socket: &Socket, keepalive: bool) -> std::io::Result<()> {
     socket.set_tcp_nodelay(true)?;
+    keep_alive(socket, keepalive)
+}
+
+fn keep_alive(socket: &Socket, keepalive: bool) -> std::io::Result<()> {
     if keepalive {
         let probes = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
         socket.set_tcp_keepalive(&probes)

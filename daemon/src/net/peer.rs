@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -141,6 +142,11 @@ impl Peer {
             let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
         }
         Poll::Ready(Ok((done, writes)))
+    }
+
+    /// Probes it when it is silent.
+    pub(crate) fn keep_alive(&self) {
+        let _ = super::keep_alive(&SockRef::from(&self.stream), true);
     }
 
     /// Makes the coming close a reset instead of a FIN.
