@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::flow::{Backoff, Events, FlowSpec, Flows, Shared};
+use crate::flow::{Backoff, FlowSpec, Flows, Means};
 use crate::log::Log;
-use crate::net::{Listeners, RelayPool, budget};
+use crate::net::budget;
 use crate::rpc::{self, Daemon, Limits, Token, TokenError};
 use crate::store::Store;
 use crate::text::{reason, unix_ms};
@@ -106,7 +106,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
     let _lock = lock_state(&settings.state_dir)?;
     let token = Token::load_or_create(&settings.state_dir.join("token"))?;
     let (store, stored) = Store::open(&settings.state_dir);
-    let flows = Flows::new(means(settings.buffer_total, store));
+    let flows = Flows::new(Means::new(settings.buffer_total, store));
     flows.start_stored(stored.flows, stored.counters).await;
     tracing::info!(
         "domoflux {} started, instance {:?}, state in {}",
@@ -132,15 +132,10 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
     saver.abort();
     let cut = drain(&flows, settings.drain_timeout).await;
     let _ = api.await;
-    flows.shared().store.close().await;
+    flows.means().store.close().await;
     let _ = std::fs::remove_file(endpoint_file(&settings.state_dir));
     tracing::info!("stopped, {cut} connections cut");
     Ok(())
-}
-
-/// What all flows share, on top of a store.
-pub fn means(buffer_total: usize, store: Store) -> Arc<Shared> {
-    Arc::new(Shared { listeners: Arc::new(Listeners::default()), pool: RelayPool::start(buffer_total), events: Arc::new(Events::default()), store })
 }
 
 /// Ends the flows; a second signal ends the waiting.

@@ -4,9 +4,9 @@ use clap::{CommandFactory, ValueEnum};
 use serde_json::json;
 
 use super::{Cli, Failure, say};
-use crate::app::{Settings, means};
+use crate::app::Settings;
 use crate::config::file_schema;
-use crate::flow::{Flows, describe_kinds};
+use crate::flow::{Flows, Means, describe_kinds};
 use crate::log::{Format, Log, LogLevel};
 use crate::rpc::{Daemon, method_table};
 use crate::store::Store;
@@ -81,7 +81,7 @@ fn openrpc() -> Result<serde_json::Value, Failure> {
     let _entered = runtime.enter();
     let settings = Settings::new("default", std::path::PathBuf::new());
     let daemon = Daemon {
-        flows: Flows::new(means(settings.buffer_total, Store::in_memory())),
+        flows: Flows::new(Means::new(settings.buffer_total, Store::in_memory())),
         log: Log::start(LogLevel::None, Format::Text),
         instance: settings.instance,
         state_dir: settings.state_dir,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::client::{Client, Which};
 use super::status::table;
@@ -88,9 +88,4 @@ fn apply(daemon: &Client, file: &std::path::Path) -> Result<(), Failure> {
         }
     }
     failed.map_or(Ok(()), Err)
-}
-
-/// A value of a status as text for a person.
-pub(super) fn text_of(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::client::Which;
-use super::flow::text_of;
-use super::{Failure, say};
+use super::{Failure, say, text_of};
 
 /// Show the last lines of a running daemon's log.
 #[derive(clap::Args)]

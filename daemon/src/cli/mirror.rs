@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{CONFIG, Failure, live, runtime};
 use crate::app;
-use crate::flow::{FlowSpec, Flows, Problem, RegistryError};
+use crate::flow::{FlowSpec, Flows, Means, Problem, RegistryError};
 use crate::log::{Format, Log, LogLevel};
 use crate::net::{Address, ListenAddress, budget};
 use crate::store::Store;
@@ -84,7 +84,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     app::raise_descriptor_limit();
     let stop = app::stop_on_signals().map_err(|e| Failure::new(e.to_string()))?;
     let total = usize::try_from(args.buffer_total.0).unwrap_or(usize::MAX);
-    let flows = Flows::new(app::means(total, Store::in_memory()));
+    let flows = Flows::new(Means::new(total, Store::in_memory()));
     let wanted = FlowSpec { id: ID.to_owned(), kind: "mirror".to_owned(), spec: args.spec(), enabled: true };
     flows.apply("cli", &wanted).await.map_err(|error| match error {
         RegistryError::Request { problems } => Failure::with_code(problems.0.iter().map(option_problem).collect::<Vec<_>>().join("\n"), CONFIG),

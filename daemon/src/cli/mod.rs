@@ -120,6 +120,11 @@ fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// A value of a status as text for a person.
+fn text_of(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// A runtime with so many threads.
 ///
 /// One is the default and the fastest on a small machine: a relay spends its time in the kernel, and a second thread

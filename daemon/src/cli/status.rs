@@ -7,8 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::client::{Client, Which};
-use super::flow::text_of;
-use super::{Failure, say};
+use super::{Failure, say, text_of};
 
 /// Show how a running daemon and its flows are.
 #[derive(clap::Args)]

@@ -95,3 +95,8 @@ proptest::proptest! {
         let _ = ConfigFile::parse(&format!("[flow.x]\nkind = \"mirror\"\n{key} = {value}"));
     }
 }
+
+#[test]
+fn the_example_is_good() {
+    assert_eq!(ConfigFile::parse(include_str!("../../../resources/example.toml")).unwrap().flows.len(), 1);
+}

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::Spec;
-use super::kind::schema_of;
+use super::schema::schema_of;
 use crate::text::printable;
 
 /// How many errors are looked for before giving up.

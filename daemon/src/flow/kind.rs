@@ -1,10 +1,10 @@
 //! The table of kinds. A new kind is one folder and one line here; forms, commands, documents, the command line and
 //! the generic tests come from the table.
 
-use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use super::check::{Problems, read_spec};
+use super::schema::schema_of;
 use super::{CounterDef, Flow, Spec};
 use crate::i18n;
 use crate::mirror;
@@ -56,12 +56,6 @@ impl<S: Spec> FlowKind for Kind<S> {
     fn build(&self, spec: &Value) -> Result<Box<dyn Flow>, Problems> {
         Ok(Box::new(S::Flow::from(read_spec::<S>(spec)?)))
     }
-}
-
-/// The JSON Schema of a type, without references, so that a form need not resolve any.
-pub(crate) fn schema_of<T: JsonSchema>() -> Value {
-    let settings = schemars::generate::SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
 /// All kinds of flows.

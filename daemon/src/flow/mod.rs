@@ -10,8 +10,10 @@ mod counters;
 mod error;
 mod events;
 mod kind;
+mod means;
 mod registry;
 mod report;
+mod schema;
 mod status;
 mod supervisor;
 #[cfg(test)]
@@ -34,11 +36,12 @@ pub use connections::Connections;
 pub use counters::{CounterDef, CounterValues, Counters, Unit};
 pub use error::{Fault, FlowError};
 pub use events::{Event, EventKind, Events, Polled};
-pub(crate) use kind::schema_of;
 pub use kind::{FlowKind, KINDS, describe_kinds, find_kind};
+pub use means::Means;
 pub(crate) use registry::name_problem;
-pub use registry::{Applied, FlowSpec, Flows, RegistryError, Shared, Synced};
+pub use registry::{Applied, FlowSpec, Flows, RegistryError, Synced};
 pub use report::{LastError, Report};
+pub(crate) use schema::schema_of;
 pub use status::{FlowStatus, State};
 
 /// Serves until [`FlowContext::draining`] (accept no more, finish what runs); `Err` asks for a reopen after a back-off.

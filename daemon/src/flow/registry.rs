@@ -9,29 +9,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::means::Means;
 use super::supervisor::{Refused, Supervisor};
-use super::{CounterValues, Counters, Event, EventKind, Events, FlowError, FlowKind, FlowStatus, KINDS, Problem, Problems, find_kind};
-use crate::net::{Listeners, RelayPool};
-use crate::store::{FlowRow, Store, StoreError};
+use super::{CounterValues, Counters, Event, EventKind, FlowError, FlowKind, FlowStatus, KINDS, Problem, Problems, find_kind};
+use crate::store::{FlowRow, StoreError};
 
 /// How many flows one daemon takes.
 const MOST_FLOWS: usize = 1000;
 
-/// What all flows share.
-pub struct Shared {
-    /// The listening sockets.
-    pub listeners: Arc<Listeners>,
-    /// The means of relaying.
-    pub pool: Arc<RelayPool>,
-    /// What happened lately.
-    pub events: Arc<Events>,
-    /// The store.
-    pub store: Store,
-}
-
 /// The daemon's flows.
 pub struct Flows {
-    shared: Arc<Shared>,
+    means: Arc<Means>,
     listed: Mutex<BTreeMap<String, Arc<Supervisor>>>,
     /// One change of the list at a time: two at once on one id could both find it free.
     changing: tokio::sync::Mutex<()>,
@@ -150,13 +138,13 @@ pub enum RegistryError {
 
 impl Flows {
     /// No flows yet.
-    pub fn new(shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared, listed: Mutex::default(), changing: tokio::sync::Mutex::default(), saved: Mutex::default() })
+    pub fn new(means: Arc<Means>) -> Arc<Self> {
+        Arc::new(Self { means, listed: Mutex::default(), changing: tokio::sync::Mutex::default(), saved: Mutex::default() })
     }
 
     /// What all flows share.
-    pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub fn means(&self) -> &Arc<Means> {
+        &self.means
     }
 
     fn listed(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Supervisor>>> {
@@ -180,7 +168,7 @@ impl Flows {
                 tracing::error!(flow = row.id, "its kind {:?} is not known to this version; it is kept in the store and not started", row.kind);
                 continue;
             };
-            let flow = Supervisor::new(&row.id, &row.owner, kind, Arc::clone(&self.shared));
+            let flow = Supervisor::new(&row.id, &row.owner, kind, Arc::clone(&self.means));
             if let Some(stored) = counters.get(&row.id) {
                 flow.counters.restore(stored);
             }
@@ -245,12 +233,12 @@ impl Flows {
             Err(Refused::Listed(error)) => Some(RegistryError::Open { error, listed: true }),
             Err(Refused::Kept(error)) => return Err(RegistryError::Open { error, listed: false }),
         };
-        self.shared.store.put_flow(row(owner, wanted)).await?;
+        self.means.store.put_flow(row(owner, wanted)).await?;
         refused.map_or(Ok(applied), Err)
     }
 
     fn list_new(&self, owner: &str, wanted: &FlowSpec, kind: &'static dyn FlowKind) -> Arc<Supervisor> {
-        let flow = Supervisor::new(&wanted.id, owner, kind, Arc::clone(&self.shared));
+        let flow = Supervisor::new(&wanted.id, owner, kind, Arc::clone(&self.means));
         self.listed().insert(wanted.id.clone(), Arc::clone(&flow));
         flow
     }
@@ -267,8 +255,8 @@ impl Flows {
         self.listed().remove(id);
         self.saved.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         tracing::info!(flow = id, "removed, {cut} connections cut");
-        self.shared.events.push(Event::new(EventKind::Removed, id, None));
-        Ok(self.shared.store.remove_flow(id.to_owned()).await?)
+        self.means.events.push(Event::new(EventKind::Removed, id, None));
+        Ok(self.means.store.remove_flow(id.to_owned()).await?)
     }
 
     /// Makes an owner's flows what it wants, leaving unchanged ones and their connections alone.
@@ -353,7 +341,7 @@ impl Flows {
         if changed.is_empty() {
             return Ok(());
         }
-        self.shared.store.put_counters(changed).await?;
+        self.means.store.put_counters(changed).await?;
         *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = now;
         Ok(())
     }

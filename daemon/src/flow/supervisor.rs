@@ -8,7 +8,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::registry::Shared;
+use super::means::Means;
 use super::{Backoff, Connections, Counters, Event, EventKind, Flow, FlowContext, FlowError, FlowKind, FlowStatus, Report, Serve, State};
 use crate::text::unix_ms;
 
@@ -29,7 +29,7 @@ pub(super) struct Supervisor {
     pub(super) counters: Arc<Counters>,
     pub(super) connections: Arc<Connections>,
     report: Arc<Report>,
-    shared: Arc<Shared>,
+    means: Arc<Means>,
     view: Mutex<View>,
     /// The attempt that runs. Whoever changes the flow holds this lock until the change is done.
     run: tokio::sync::Mutex<Option<Run>>,
@@ -54,14 +54,14 @@ struct Run {
 }
 
 impl Supervisor {
-    pub(super) fn new(id: &str, owner: &str, kind: &'static dyn FlowKind, shared: Arc<Shared>) -> Arc<Self> {
+    pub(super) fn new(id: &str, owner: &str, kind: &'static dyn FlowKind, means: Arc<Means>) -> Arc<Self> {
         Arc::new(Self {
             id: id.to_owned(),
             kind,
             counters: Arc::new(Counters::new(kind.counters())),
             connections: Arc::default(),
-            report: Arc::new(Report::new(id, Arc::clone(&shared.events))),
-            shared,
+            report: Arc::new(Report::new(id, Arc::clone(&means.events))),
+            means,
             view: Mutex::new(View {
                 owner: owner.to_owned(),
                 spec: Value::Null,
@@ -111,7 +111,7 @@ impl Supervisor {
         let serving = run.is_some() && self.look().state == State::Serving;
         let mut opened = self.open(flow, drain.clone()).await;
         if let (true, Err(FlowError::Listen { address, .. })) = (serving, &opened)
-            && self.shared.listeners.bound(&self.id).iter().any(|bound| bound.port() == address.port())
+            && self.means.listeners.bound(&self.id).iter().any(|bound| bound.port() == address.port())
         {
             opened = self.move_over(&mut run, spec, &drain).await?;
         }
@@ -124,7 +124,7 @@ impl Supervisor {
                 if let Some(old) = old {
                     old.end().await;
                 }
-                self.shared.listeners.sweep(&self.id);
+                self.means.listeners.sweep(&self.id);
                 Ok(())
             }
             Err(error) if serving => Err(Refused::Kept(error)),
@@ -181,14 +181,14 @@ impl Supervisor {
         if let Some(run) = self.run.lock().await.take() {
             run.end().await;
         }
-        self.shared.listeners.sweep(&self.id);
+        self.means.listeners.sweep(&self.id);
     }
 
     async fn stop(&self, run: &mut Option<Run>, cut: bool) -> usize {
         if let Some(run) = run.take() {
             run.end().await;
         }
-        self.shared.listeners.sweep(&self.id);
+        self.means.listeners.sweep(&self.id);
         if cut { self.connections.cut() } else { 0 }
     }
 
@@ -259,11 +259,11 @@ impl Supervisor {
         self.look().attempts += 1;
         let cx = FlowContext {
             id: self.id.clone(),
-            listeners: Arc::clone(&self.shared.listeners),
+            listeners: Arc::clone(&self.means.listeners),
             connections: Arc::clone(&self.connections),
             counters: Arc::clone(&self.counters),
             report: Arc::clone(&self.report),
-            pool: Arc::clone(&self.shared.pool),
+            pool: Arc::clone(&self.means.pool),
             drain,
         };
         let opening = contain(Box::pin(async move { flow.open(cx).await }));
@@ -283,12 +283,12 @@ impl Supervisor {
         }
         self.look().since = unix_ms();
         tracing::debug!(flow = self.id, "is {}", state.name());
-        self.shared.events.push(Event::new(EventKind::Status, &self.id, Some(state.name().to_owned())));
+        self.means.events.push(Event::new(EventKind::Status, &self.id, Some(state.name().to_owned())));
     }
 
     pub(super) fn status(&self) -> FlowStatus {
         let view = self.view();
-        let listening = self.shared.listeners.bound(&self.id);
+        let listening = self.means.listeners.bound(&self.id);
         FlowStatus {
             id: self.id.clone(),
             owner: view.owner,

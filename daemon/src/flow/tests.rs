@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::supervisor::{Refused, Supervisor};
 use super::*;
-use crate::app::means;
 use crate::mirror::MirrorSpec;
 use crate::store::Store;
 
@@ -76,7 +75,7 @@ impl Flow for OddFlow {
 
 fn odd() -> (Arc<Supervisor>, &'static Odd) {
     let kind: &'static Odd = Box::leak(Box::new(Odd { opened: AtomicUsize::new(0) }));
-    (Supervisor::new("odd", "test", kind, means(1 << 20, Store::in_memory())), kind)
+    (Supervisor::new("odd", "test", kind, Means::new(1 << 20, Store::in_memory())), kind)
 }
 
 async fn state_becomes(flow: &Supervisor, wanted: State) -> FlowStatus {

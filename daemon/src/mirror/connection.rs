@@ -9,9 +9,9 @@ use futures_util::future::join_all;
 use tokio::net::TcpStream;
 
 use super::counters::C;
-use super::flow::{Active, Shared};
 use super::leg::Leg;
 use super::relay::Relay;
+use super::shared::{Active, Shared};
 use super::spec::MirrorLeg;
 use crate::net::Peer;
 

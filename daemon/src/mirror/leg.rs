@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::counters::C;
-use super::flow::Shared;
-use super::relay::{Tally, Turn};
+use super::shared::Shared;
 use super::spec::{MirrorLeg, WhenFull};
+use super::turn::{Side, Tally, Turn};
 use crate::net::{DialError, Fin, Held, Tick};
 use crate::text::reason;
 
@@ -155,6 +155,14 @@ impl Leg {
         if self.round != Some(shared.pool.round()) {
             self.round = Some(shared.pool.round());
             shared.pool.wake_later(cx.waker());
+        }
+    }
+
+    /// Whether it gets a copy of what this end sends.
+    pub(super) fn gets(&self, from: Side, shared: &Shared) -> bool {
+        match from {
+            Side::Client => self.spec(shared).from_client,
+            Side::Target => self.spec(shared).from_target,
         }
     }
 

@@ -8,7 +8,9 @@ mod counters;
 mod flow;
 mod leg;
 mod relay;
+mod shared;
 mod spec;
+mod turn;
 
 pub use counters::COUNTERS;
 pub use flow::MirrorFlow;

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::counters::{C, COUNT};
-use super::flow::{Lingering, Shared};
+use super::counters::C;
 use super::leg::Leg;
+use super::shared::{Active, Lingering, Shared};
+use super::turn::{Side, Tally, Turn};
 use crate::net::{Fin, Peer, Tick};
 
 /// How much one poll moves before other connections get their turn.
@@ -24,36 +25,11 @@ const TURN_ROUNDS: usize = 64;
 /// How long a mirror may take, after the main stream has ended, to read the rest of its copy and close.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// Which end of the main stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Client,
-    Target,
-}
-
-/// What one poll adds to the flow's counters.
-pub(super) struct Tally([u64; COUNT]);
-
-impl Tally {
-    pub(super) fn add(&mut self, counter: C, n: u64) {
-        if let Some(value) = self.0.get_mut(counter as usize) {
-            *value += n;
-        }
-    }
-}
-
-/// What one poll works with.
-pub(super) struct Turn<'a> {
-    pub(super) tally: &'a mut Tally,
-    pub(super) scratch: &'a mut Vec<u8>,
-    pub(super) now: Tick,
-}
-
 /// The main stream, while it lives.
 struct Main {
     client: Peer,
     target: Peer,
-    _active: super::flow::Active,
+    _active: Active,
 }
 
 /// One end failed, which the other end learns as a reset.
@@ -81,7 +57,7 @@ struct Timer {
 }
 
 impl Relay {
-    pub(super) fn new(shared: Arc<Shared>, client: Peer, target: Peer, active: super::flow::Active, legs: Box<[Leg]>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, client: Peer, target: Peer, active: Active, legs: Box<[Leg]>) -> Self {
         let timer = shared.spec.idle_timeout.map(|idle| Box::new(Timer::new(idle.0, None)));
         let kept_alive = !shared.spec.keepalive; // or there is nothing to do
         Self { shared, main: Some(Main { client, target, _active: active }), legs, timer, kept_alive }
@@ -196,11 +172,11 @@ impl Future for Relay {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let shared = Arc::clone(&self.shared);
-        let mut tally = Tally([0; COUNT]);
+        let mut tally = Tally::new();
         let mut scratch = shared.pool.take_scratch();
         let done = self.turn(cx, &mut Turn { tally: &mut tally, scratch: &mut scratch, now: Tick::now() });
         shared.pool.put_scratch(scratch);
-        shared.counters.add_all(&tally.0);
+        shared.counters.add_all(tally.row());
         done
     }
 }
@@ -213,9 +189,9 @@ impl Drop for Relay {
             main.client.reset_on_close();
             main.target.reset_on_close();
         }
-        let mut tally = Tally([0; COUNT]);
+        let mut tally = Tally::new();
         self.legs.iter_mut().for_each(|leg| leg.close(&self.shared, &mut tally));
-        self.shared.counters.add_all(&tally.0);
+        self.shared.counters.add_all(tally.row());
     }
 }
 
@@ -298,34 +274,5 @@ impl Main {
 
     fn is_over(&self) -> bool {
         self.client.fin == Fin::Sent && self.target.fin == Fin::Sent
-    }
-}
-
-impl Leg {
-    fn gets(&self, from: Side, shared: &Shared) -> bool {
-        match from {
-            Side::Client => self.spec(shared).from_client,
-            Side::Target => self.spec(shared).from_target,
-        }
-    }
-}
-
-impl Tally {
-    fn received(&mut self, from: Side, bytes: usize) {
-        let (packets, counter) = match from {
-            Side::Client => (C::ClientRxPkts, C::ClientRxBytes),
-            Side::Target => (C::TargetRxPkts, C::TargetRxBytes),
-        };
-        self.add(packets, 1);
-        self.add(counter, bytes as u64);
-    }
-
-    fn sent(&mut self, to: Side, (bytes, writes): (u64, u64)) {
-        let (packets, counter) = match to {
-            Side::Client => (C::ClientTxPkts, C::ClientTxBytes),
-            Side::Target => (C::TargetTxPkts, C::TargetTxBytes),
-        };
-        self.add(packets, writes);
-        self.add(counter, bytes);
     }
 }

@@ -175,8 +175,8 @@ impl Spec for MirrorSpec {
         if self.connect_timeout.0.is_zero() {
             wrong("/connect_timeout".into(), "must be longer than 0: connecting takes time");
         }
-        if self.idle_timeout.is_some_and(|t| t.0.as_secs() < 1) {
-            wrong("/idle_timeout".into(), "must be at least 1 s, or left out for none");
+        if self.idle_timeout.is_some_and(|t| !(1..=4 * 86_400).contains(&t.0.as_secs())) {
+            wrong("/idle_timeout".into(), "must be between 1 s and 4 days, or left out for none");
         }
         for (i, leg) in self.mirrors.iter().enumerate() {
             let at = |field: &str| format!("/mirrors/{i}/{field}");

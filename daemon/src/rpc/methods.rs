@@ -289,12 +289,12 @@ fn hello(daemon: &Daemon, params: &Hello) -> Result<HelloResult, ErrorObjectOwne
         uptime: daemon.started.elapsed().as_secs(),
         instance: daemon.instance.clone(),
         state_dir: daemon.state_dir.display().to_string(),
-        degraded: daemon.flows.shared().store.degraded().map(str::to_owned).into_iter().collect(),
+        degraded: daemon.flows.means().store.degraded().map(str::to_owned).into_iter().collect(),
     })
 }
 
 async fn poll(daemon: &Arc<Daemon>, params: PollParams) -> PollResult {
-    let events = &daemon.flows.shared().events;
+    let events = &daemon.flows.means().events;
     let cursor = |seq: u64| format!("{}:{seq}", daemon.boot_id);
     let Some(given) = params.cursor else {
         return PollResult { cursor: cursor(events.last_seq()), events: Vec::new(), missed: false };

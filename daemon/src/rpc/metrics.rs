@@ -8,7 +8,7 @@ use crate::flow::{CounterDef, State, Unit};
 /// All metrics of the daemon.
 pub(super) fn render(daemon: &Daemon) -> String {
     let mut out = String::new();
-    let budget = &daemon.flows.shared().pool.budget;
+    let budget = &daemon.flows.means().pool.budget;
     let _ = writeln!(out, "# HELP domoflux_info Version of the daemon.\n# TYPE domoflux_info gauge");
     let _ = writeln!(out, "domoflux_info{{version=\"{}\",instance=\"{}\"}} 1", env!("CARGO_PKG_VERSION"), daemon.instance);
     let _ = writeln!(out, "# HELP domoflux_uptime_seconds Seconds since the start.\n# TYPE domoflux_uptime_seconds counter");
