@@ -21,18 +21,16 @@ STATE=~/.local/share/domoflux/default        # or what `domoflux status` says
 PORT=$(jq -r .port "$STATE/endpoint.json")
 curl -s "http://127.0.0.1:$PORT/" \\
     -H "Authorization: Bearer $(cat "$STATE/token")" \\
-    -H "Content-Type: application/json" \\
     -d '{{"jsonrpc": "2.0", "id": 1, "method": "flow.list", "params": {{}}}}'
 ```
 
 On the same machine `domoflux call flow.list` does that in one go.
 
 - Parameters are passed by name, as an object. A field that a method does not know is refused.
-- `Content-Type: application/json` is needed. A body may have 1 MiB, a batch 50 calls, and 64 connections may be open.
+- A body may have 1 MiB, a batch 50 calls, and 64 connections may be open.
 - The `Host` must be a loopback name, and a request with an `Origin` is refused: no web page can call.
 - Before a call is one, HTTP says what is wrong: 401 without the token, 403 for a foreign `Host` or an `Origin`, 404 for
-  another path, 405 for another HTTP method, 408 for a body that takes longer than 10 s, 413 for one that is too large,
-  415 for another content type.
+  another path, 405 for another HTTP method, 408 for a body that takes longer than 10 s, 413 for one that is too large.
 - `GET /healthz` (without the token) and `GET /metrics` are the only other paths.
 - `rpc.discover` answers with the OpenRPC document itself; `resources/openrpc.json` is a copy of it.
 """

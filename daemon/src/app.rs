@@ -99,7 +99,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
     raise_descriptor_limit();
     // Specs name hosts and networks: they are for this user and its group.
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
-    let stop = stop_on_signals()?;
+    let stop = Stop::on_signals()?;
     if let Err(error) = std::fs::create_dir_all(&settings.state_dir) {
         tracing::error!("cannot create {}: {}", settings.state_dir.display(), reason(&error));
     }
@@ -114,7 +114,10 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
         settings.instance,
         settings.state_dir.display()
     );
-    sync_file(&flows, settings.file_flows.as_deref().unwrap_or_default()).await;
+    match &settings.file_flows {
+        Some(wanted) => sync_file(&flows, wanted).await,
+        None => name_file_flows(&flows),
+    }
     let daemon = Daemon {
         flows: Arc::clone(&flows),
         log,
@@ -123,14 +126,14 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
         boot_id: format!("{:016x}", fastrand::u64(..)),
         started_at: unix_ms(),
         started: Instant::now(),
-        stop: stop.clone(),
+        stop: stop.now.clone(),
         metrics_public: settings.metrics_public,
     };
     let api = tokio::spawn(serve_api(settings.clone(), daemon, token));
     let saver = tokio::spawn(save_counters(Arc::clone(&flows)));
-    stop.cancelled().await;
+    stop.now.cancelled().await;
     saver.abort();
-    let cut = drain(&flows, settings.drain_timeout).await;
+    let cut = drain(&flows, settings.drain_timeout, &stop).await;
     let _ = api.await;
     flows.means().store.close().await;
     let _ = std::fs::remove_file(endpoint_file(&settings.state_dir));
@@ -139,13 +142,19 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
 }
 
 /// Ends the flows; a second signal ends the waiting.
-pub async fn drain(flows: &Flows, within: Duration) -> usize {
+pub async fn drain(flows: &Flows, within: Duration, stop: &Stop) -> usize {
     tracing::info!("stopping: no new clients, running connections have {} s", within.as_secs_f32());
-    flows.shut_down(within).await
+    let enough = async {
+        tokio::select! {
+            () = tokio::time::sleep(within) => {}
+            () = stop.at_once.cancelled() => tracing::warn!("a second signal: connections are cut"),
+        }
+    };
+    flows.shut_down(enough).await
 }
 
 async fn sync_file(flows: &Flows, wanted: &[FlowSpec]) {
-    // No flows, or no file, says that none are wanted.
+    // A file without flows says that none are wanted.
     match flows.sync(FILE_OWNER, wanted, true).await {
         // A flow that is listed and can't be opened says so itself.
         Ok(synced) => synced
@@ -154,6 +163,13 @@ async fn sync_file(flows: &Flows, wanted: &[FlowSpec]) {
             .filter(|f| flows.status(&f.id).is_err())
             .for_each(|f| tracing::error!(flow = f.id, "{}", f.error)),
         Err(error) => tracing::error!("the flows of the file are not started: {error}"),
+    }
+}
+
+/// Without a file, its flows go on: a forgotten option must not unplug an alarm.
+fn name_file_flows(flows: &Flows) {
+    for flow in flows.list(Some(FILE_OWNER)) {
+        tracing::info!(flow = flow.id, "runs as an earlier configuration file had it; `domoflux flow remove {}` ends it", flow.id);
     }
 }
 
@@ -240,25 +256,35 @@ pub fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// A token that SIGTERM and SIGINT cancel. A second signal ends the process at once.
-pub fn stop_on_signals() -> Result<CancellationToken, AppError> {
-    let stop = CancellationToken::new();
-    let system = |error: io::Error| AppError::System { what: "cannot watch for signals".to_owned(), reason: reason(&error) };
-    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
-    let cancel = stop.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+/// What SIGTERM and SIGINT ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Cancelled by the first signal: stop.
+    pub now: CancellationToken,
+    /// Cancelled by the second: do not wait for connections.
+    pub at_once: CancellationToken,
+}
+
+impl Stop {
+    /// Watches for signals. The third one ends the process, whatever it is doing.
+    pub fn on_signals() -> Result<Self, AppError> {
+        let stop = Self::default();
+        let system = |error: io::Error| AppError::System { what: "cannot watch for signals".to_owned(), reason: reason(&error) };
+        let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+        let cancel = stop.clone();
+        tokio::spawn(async move {
+            for token in [Some(cancel.now), Some(cancel.at_once), None] {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                match token {
+                    Some(token) => token.cancel(),
+                    None => std::process::exit(1),
+                }
             }
-            if cancel.is_cancelled() {
-                tracing::warn!("a second signal: connections are cut");
-                std::process::exit(1);
-            }
-            cancel.cancel();
-        }
-    });
-    Ok(stop)
+        });
+        Ok(stop)
+    }
 }

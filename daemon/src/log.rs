@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
+use std::io::{IsTerminal, Write as _};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -111,7 +111,8 @@ impl Log {
     pub fn start(level: LogLevel, format: Format) -> Self {
         let ring: Arc<Mutex<Ring>> = Arc::default();
         let (filter, handle) = reload::Layer::new(level.filter());
-        let lines = Lines { ring: Arc::clone(&ring), format };
+        let clear = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
+        let lines = Lines { ring: Arc::clone(&ring), format, clear };
         let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
         Self { ring, filter: started.is_ok().then_some(handle) }
     }
@@ -137,6 +138,8 @@ impl Log {
 struct Lines {
     ring: Arc<Mutex<Ring>>,
     format: Format,
+    /// What clears the line of counters that a command may show on a terminal.
+    clear: &'static str,
 }
 
 #[derive(Default)]
@@ -173,7 +176,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut line =
             Line { seq: 0, at: unix_ms(), level: level_name(level), flow: fields.flow, text: printable(fields.text.trim_start(), LONGEST) };
         // Standard error may be a closed pipe: that must not end the daemon.
-        let _ = std::io::stderr().write_all(self.format.line(level, &line).as_bytes());
+        let _ = std::io::stderr().write_all(format!("{}{}", self.clear, self.format.line(level, &line)).as_bytes());
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         ring.last_seq += 1;
         line.seq = ring.last_seq;

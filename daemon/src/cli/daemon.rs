@@ -40,7 +40,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION")]
     drain_timeout: Option<Seconds>,
     /// Threads that relay; more than one pays on a machine with cores to spare and many busy connections [default: 1].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
     /// Let /metrics be read without the token.
     #[arg(long)]

@@ -69,7 +69,7 @@ async fn show() -> Result<(), Failure> {
         "mirror    is down now\nclient    sent {line:?}, the target answered {answer:?}: the stream does not care\n"
     ))?;
 
-    flows.shut_down(Duration::from_secs(2)).await;
+    flows.shut_down(tokio::time::sleep(Duration::from_secs(2))).await;
     let counters = flows.counters(None).map_err(|e| Failure::new(e.to_string()))?;
     for counters in counters.values() {
         say(&format!("counters  {}", live::summary(&counters.values())))?;

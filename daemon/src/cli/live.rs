@@ -16,7 +16,9 @@ pub(super) async fn counters(flows: &Flows, id: &str) {
         if let Ok(counters) = flows.counters(Some(&ids))
             && let Some(counters) = counters.values().next()
         {
-            let _ = write!(std::io::stderr(), "\r\x1b[K{}\r", summary(&counters.values()));
+            let width = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).max(20);
+            let line: String = summary(&counters.values()).chars().take(width - 1).collect();
+            let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -34,7 +36,7 @@ pub(super) fn summary(counters: &CounterValues) -> String {
     let n = |name: &str| counters.get(name).copied().unwrap_or(0);
     let bytes = |name: &str| Bytes(n(name));
     format!(
-        "clients {} now, {} ever | from client {} | to target {} | to client {} | to mirrors {} | errors: target {}, mirrors {}, copies given up {}",
+        "clients {} of {} | from them {}, to target {}, to them {}, to mirrors {} | failed: target {}, mirrors {}, copies {}",
         n("activeConnections"),
         n("clientConnections"),
         bytes("clientRxBytes"),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{CONFIG, Failure, live, runtime};
-use crate::app;
+use crate::app::{self, Stop};
 use crate::flow::{FlowSpec, Flows, Means, Problem, RegistryError};
 use crate::log::{Format, Log, LogLevel};
 use crate::net::{Address, ListenAddress, budget};
@@ -66,8 +66,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     drain_timeout: Seconds,
     /// Threads that relay; more than one pays on a machine with cores to spare and many busy connections.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    threads: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
     /// How much is logged.
     #[arg(long, value_enum, default_value = "info")]
     log_level: LogLevel,
@@ -77,12 +77,12 @@ const ID: &str = "mirror";
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let _log = Log::start(args.log_level, Format::Text);
-    runtime(args.threads)?.block_on(serve(args))
+    runtime(args.threads.into())?.block_on(serve(args))
 }
 
 async fn serve(args: &Args) -> Result<(), Failure> {
     app::raise_descriptor_limit();
-    let stop = app::stop_on_signals().map_err(|e| Failure::new(e.to_string()))?;
+    let stop = Stop::on_signals().map_err(|e| Failure::new(e.to_string()))?;
     let total = usize::try_from(args.buffer_total.0).unwrap_or(usize::MAX);
     let flows = Flows::new(Means::new(total, Store::in_memory()));
     let wanted = FlowSpec { id: ID.to_owned(), kind: "mirror".to_owned(), spec: args.spec(), enabled: true };
@@ -90,17 +90,14 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         RegistryError::Request { problems } => Failure::with_code(problems.0.iter().map(option_problem).collect::<Vec<_>>().join("\n"), CONFIG),
         error => Failure::new(error.to_string()),
     })?;
-    let status = flows.status(ID).map_err(|e| Failure::new(e.to_string()))?;
-    for address in &status.listening {
-        let mirrors = args.mirrors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        tracing::info!("listening on {address}, target {}, mirrors {mirrors}", args.target);
-    }
+    let mirrors = args.mirrors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    tracing::info!(flow = ID, "target {}, mirrors {mirrors}; Ctrl-C ends it", args.target);
     tokio::select! {
-        () = stop.cancelled() => {}
+        () = stop.now.cancelled() => {}
         () = live::counters(&flows, ID) => {}
     }
     live::end();
-    let cut = app::drain(&flows, args.drain_timeout.0).await;
+    let cut = app::drain(&flows, args.drain_timeout.0, &stop).await;
     let counters = flows.counters(None).map_err(|e| Failure::new(e.to_string()))?;
     for counters in counters.values() {
         tracing::info!("{}; {cut} connections cut", live::summary(&counters.values()));

@@ -54,6 +54,19 @@ pub struct DaemonTable {
     pub metrics_public: bool,
 }
 
+impl DaemonTable {
+    fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.threads.is_some_and(|n| !(1..=256).contains(&n)) {
+            problems.push(Problem::new("/threads", "between 1 and 256 threads are possible"));
+        }
+        if self.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
+            problems.push(Problem::new("/listen", "the API is for this machine only: use 127.0.0.1 or [::1]"));
+        }
+        problems
+    }
+}
+
 /// One thing that is wrong in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileProblem {
@@ -114,7 +127,7 @@ impl ConfigFile {
         let mut file = Self::default();
         for (name, value) in &source.fields {
             match name.as_str() {
-                "daemon" => match read_all(value, |_: &DaemonTable| Vec::new()) {
+                "daemon" => match read_all(value, DaemonTable::check) {
                     Ok(daemon) => file.daemon = daemon,
                     Err(found) => problems.extend(found.0.into_iter().map(|p| Problem { pointer: format!("/daemon{}", p.pointer), ..p })),
                 },

@@ -17,6 +17,9 @@ use crate::store::{FlowRow, StoreError};
 /// How many flows one daemon takes.
 const MOST_FLOWS: usize = 1000;
 
+/// How long connections that are cut may take to be gone.
+const CUT_WITHIN: Duration = Duration::from_secs(1);
+
 /// The daemon's flows.
 pub struct Flows {
     means: Arc<Means>,
@@ -346,14 +349,19 @@ impl Flows {
         Ok(())
     }
 
-    /// Ends all flows: no more clients, then up to `within` for those there are. The answer is how many were cut.
-    pub async fn shut_down(&self, within: Duration) -> usize {
+    /// Ends all flows: no more clients, then those there are go on until `enough`. The answer is how many were cut.
+    pub async fn shut_down(&self, enough: impl Future<Output = ()>) -> usize {
         let _changing = self.changing.lock().await;
         let flows = self.all();
         join_all(flows.iter().map(|f| f.drain())).await;
-        let ended = join_all(flows.iter().map(|f| f.connections.ended()));
-        let _ = tokio::time::timeout(within, ended).await;
+        let ended = || join_all(flows.iter().map(|f| f.connections.ended()));
+        tokio::select! {
+            _ = ended() => {}
+            () = enough => {}
+        }
         let cut = flows.iter().map(|f| f.connections.cut()).sum();
+        // What is cut is counted when its task is gone.
+        let _ = tokio::time::timeout(CUT_WITHIN, ended()).await;
         if let Err(error) = self.save_counters().await {
             tracing::error!("the counters are not saved: {error}");
         }

@@ -282,7 +282,12 @@ impl Supervisor {
             return;
         }
         self.look().since = unix_ms();
-        tracing::debug!(flow = self.id, "is {}", state.name());
+        if state == State::Serving {
+            let listening: Vec<_> = self.means.listeners.bound(&self.id).iter().map(ToString::to_string).collect();
+            tracing::info!(flow = self.id, "serving, listening on {}", listening.join(", "));
+        } else {
+            tracing::debug!(flow = self.id, "is {}", state.name());
+        }
         self.means.events.push(Event::new(EventKind::Status, &self.id, Some(state.name().to_owned())));
     }
 

@@ -46,21 +46,38 @@ impl Future for Connection {
     }
 }
 
+/// A client that has no target yet: whatever ends it now ends it with a reset.
+struct Unserved(Option<TcpStream>);
+
+impl Unserved {
+    fn serve(mut self) -> Option<TcpStream> {
+        self.0.take()
+    }
+}
+
+impl Drop for Unserved {
+    fn drop(&mut self) {
+        if let Some(client) = &self.0 {
+            let _ = client.set_zero_linger();
+        }
+    }
+}
+
 async fn open(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: Active) -> Option<Relay> {
+    let client = Unserved(Some(client));
     let target_address = &shared.spec.target;
     let target = match shared.dialler(false).dial(target_address).await {
         Ok(target) => target,
         Err(error) => {
             shared.counters.add(C::TargetErrConnect as usize, 1);
             shared.report.failed(target_address, &format!("target: {error}; client {from} is closed"));
-            let _ = client.set_zero_linger();
             return None;
         }
     };
     shared.counters.add(C::TargetConnections as usize, 1);
     shared.report.mended(target_address);
     let Some(required) = dial_required(&shared).await else {
-        let _ = client.set_zero_linger();
+        shared.counters.add(C::ClientRefused as usize, 1);
         let _ = target.set_zero_linger();
         return None;
     };
@@ -70,13 +87,9 @@ async fn open(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: 
         buffers.min().unwrap_or(u64::MAX)
     };
     tracing::debug!(flow = shared.id, "client {from} is connected to {target_address}");
-    Some(Relay::new(
-        Arc::clone(&shared),
-        Peer::new(client, most_at_once(|leg| leg.from_client)),
-        Peer::new(target, most_at_once(|leg| leg.from_target)),
-        active,
-        legs,
-    ))
+    let client = Peer::new(client.serve()?, most_at_once(|leg| leg.from_client));
+    let target = Peer::new(target, most_at_once(|leg| leg.from_target));
+    Some(Relay::new(Arc::clone(&shared), client, target, active, legs))
 }
 
 /// Dials the mirrors without which the client is refused. The others are dialled while the stream runs.
@@ -94,7 +107,6 @@ async fn dial_required(shared: &Arc<Shared>) -> Option<Vec<Option<TcpStream>>> {
                 Ok(Some(stream))
             }
             Err(error) => {
-                shared.counters.add(C::ClientRefused as usize, 1);
                 shared.report.failed(&leg.address, &format!("required mirror: {error}; the client is refused"));
                 Err(error)
             }

@@ -132,7 +132,12 @@ impl Leg {
     /// With `when_full = "block"` it waits as long as it takes. Otherwise a mirror that is a moment behind gets that
     /// moment, so that a healthy one is neither lost to a burst nor served from a queue that costs a copy.
     pub(super) fn holds_up(&mut self, cx: &Context<'_>, shared: &Shared, now: Tick) -> bool {
-        if !self.pressed || !matches!(self.link, Link::Open(_)) {
+        let behind = match self.link {
+            Link::Open(_) => self.pressed,
+            Link::Waiting | Link::Dialling(_) => self.held_len() as u64 >= self.spec(shared).buffer.0 / 2,
+            Link::Gone => false,
+        };
+        if !behind {
             self.patience.end(now);
             return self.blocks(shared);
         }
@@ -263,6 +268,7 @@ impl Leg {
             Err(error) => {
                 tally.add(C::MirrorErrConnect, 1);
                 shared.report.failed(&self.spec(shared).address, &format!("mirror: {error}"));
+                self.link = Link::Gone;
                 self.close(shared, tally);
             }
         }
@@ -287,6 +293,9 @@ impl Leg {
                 self.link = Link::Gone;
             } else {
                 let _ = Pin::new(stream).poll_shutdown(cx);
+                if turn.over && shared.many_linger() {
+                    self.link = Link::Gone; // it has got everything; how it closes is its own affair
+                }
             }
         }
     }
@@ -378,19 +387,26 @@ impl Leg {
             (_, Lost::Memory) => "it does not keep up and buffer_total is reached".to_owned(),
         };
         shared.report.failed(address, &format!("mirror {address}: {how}; its copy of this connection ends here"));
-        if !matches!(self.link, Link::Open(_)) {
-            tally.add(C::MirrorDetached, 1); // an open one is counted by the close
+        self.close(shared, tally);
+    }
+
+    /// The time for the mirror to take the rest of its copy and to close is over.
+    pub(super) fn expire(&mut self, shared: &Shared, tally: &mut Tally) {
+        if !self.is_gone() && self.fin != Fin::Sent {
+            let address = &self.spec(shared).address;
+            let text = format!("mirror {address}: it has not taken its copy of an ended connection in time; what it misses is dropped");
+            shared.report.failed(address, &text);
         }
         self.close(shared, tally);
     }
 
     /// Closes now, counting what it had not written. A mirror that did not get everything gets a reset.
     pub(super) fn close(&mut self, shared: &Shared, tally: &mut Tally) {
-        if let Link::Open(stream) = &self.link
-            && self.fin != Fin::Sent
-        {
-            let _ = stream.set_zero_linger();
+        if !self.is_gone() && self.fin != Fin::Sent {
             tally.add(C::MirrorDetached, 1);
+            if let Link::Open(stream) = &self.link {
+                let _ = stream.set_zero_linger();
+            }
         }
         self.link = Link::Gone;
         if let Some(held) = self.held.take() {

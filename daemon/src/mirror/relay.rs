@@ -66,6 +66,7 @@ impl Relay {
     fn turn(&mut self, cx: &mut Context<'_>, turn: &mut Turn<'_>) -> Poll<()> {
         let (mut total, mut rounds) = (0, 0);
         loop {
+            turn.over = self.main.is_none();
             let moved = self.main_round(cx, turn) + self.legs_round(cx, turn);
             if self.main.as_ref().is_some_and(Main::is_over) {
                 self.main_ended(false, turn.tally);
@@ -130,7 +131,9 @@ impl Relay {
                 let silent = now.since(timer.last_byte);
                 if silent >= idle.0 {
                     tracing::debug!(flow = self.shared.id, "connection closed after {idle} without a byte");
-                    self.main_ended(false, tally);
+                    let cut = self.main.as_ref().is_some_and(Main::is_behind);
+                    self.reset_main_if(cut);
+                    self.main_ended(cut, tally);
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -138,7 +141,7 @@ impl Relay {
             }
             Poll::Pending
         } else if timer.sleep.as_mut().poll(cx).is_ready() {
-            self.legs.iter_mut().for_each(|leg| leg.close(&self.shared, tally));
+            self.legs.iter_mut().for_each(|leg| leg.expire(&self.shared, tally));
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -147,12 +150,17 @@ impl Relay {
 
     fn main_broke(&mut self, broken: &Broken, tally: &mut Tally) {
         tally.add(if broken.by == Side::Client { C::ClientErrPkts } else { C::TargetErrPkts }, 1);
-        if let Some(main) = &self.main {
+        self.reset_main_if(true);
+        tracing::debug!(flow = self.shared.id, "the {:?} broke the connection: {}", broken.by, crate::text::reason(&broken.error));
+        self.main_ended(true, tally);
+    }
+
+    /// Makes the close that follows a reset, so that nobody takes what came for the whole.
+    fn reset_main_if(&self, cut: bool) {
+        if let (Some(main), true) = (&self.main, cut) {
             main.client.reset_on_close();
             main.target.reset_on_close();
         }
-        tracing::debug!(flow = self.shared.id, "the {:?} broke the connection: {}", broken.by, crate::text::reason(&broken.error));
-        self.main_ended(true, tally);
     }
 
     /// Closes client and target; the mirrors get what they miss, for a while.
@@ -162,7 +170,7 @@ impl Relay {
         if let Some(lingering) = self.shared.linger() {
             self.timer = Some(Box::new(Timer::new(LINGER, Some(lingering))));
         } else {
-            self.legs.iter_mut().for_each(|leg| leg.close(&self.shared, tally));
+            self.legs.iter_mut().for_each(|leg| leg.expire(&self.shared, tally));
         }
     }
 }
@@ -174,7 +182,7 @@ impl Future for Relay {
         let shared = Arc::clone(&self.shared);
         let mut tally = Tally::new();
         let mut scratch = shared.pool.take_scratch();
-        let done = self.turn(cx, &mut Turn { tally: &mut tally, scratch: &mut scratch, now: Tick::now() });
+        let done = self.turn(cx, &mut Turn { tally: &mut tally, scratch: &mut scratch, now: Tick::now(), over: false });
         shared.pool.put_scratch(scratch);
         shared.counters.add_all(tally.row());
         done
@@ -185,10 +193,7 @@ impl Drop for Relay {
     /// A relay that is cut resets what is still open, so that nobody takes what came for the whole, and gives back what
     /// its mirrors hold.
     fn drop(&mut self) {
-        if let Some(main) = &self.main {
-            main.client.reset_on_close();
-            main.target.reset_on_close();
-        }
+        self.reset_main_if(true);
         let mut tally = Tally::new();
         self.legs.iter_mut().for_each(|leg| leg.close(&self.shared, &mut tally));
         self.shared.counters.add_all(tally.row());
@@ -212,8 +217,9 @@ impl Main {
             sink.fin = Fin::Sent; // it is the last one: the close that follows sends it
         }
         if sink.is_behind() || sink.fin == Fin::Due {
+            let behind = sink.behind();
             match sink.poll_catch_up(cx) {
-                Poll::Pending => return Ok(0),
+                Poll::Pending => return Ok(behind - sink.behind()),
                 Poll::Ready(Err(error)) => return Err(Broken { by: to, error }),
                 Poll::Ready(Ok(done)) => turn.tally.sent(to, done),
             }
@@ -270,6 +276,10 @@ impl Main {
         let done = self.client.deliver(cx, data, &shared.pool.budget).map_err(|error| Broken { by: Side::Client, error })?;
         turn.tally.sent(Side::Client, done);
         Ok(())
+    }
+
+    fn is_behind(&self) -> bool {
+        self.client.is_behind() || self.target.is_behind()
     }
 
     fn is_over(&self) -> bool {

@@ -9,7 +9,9 @@ use crate::flow::{Counters, FlowContext, Report};
 use crate::net::{Dialler, RelayPool};
 
 /// How many ended connections may still wait for their mirrors, so that these can't use up the descriptors.
-const MOST_LINGERING: usize = 1024;
+const MOST_LINGERING: usize = 4096;
+/// From how many on nobody waits any more for the FIN of a mirror that has got everything.
+const MANY_LINGERING: usize = 256;
 
 /// What all connections of a mirror share.
 pub(super) struct Shared {
@@ -41,6 +43,11 @@ impl Shared {
     pub(super) fn leg_spec(&self, index: u16) -> &MirrorLeg {
         #[expect(clippy::indexing_slicing, reason = "legs are made from the spec's mirrors, one each")]
         &self.spec.mirrors[usize::from(index)]
+    }
+
+    /// Whether so many wait that those whose mirrors only have to close should not.
+    pub(super) fn many_linger(&self) -> bool {
+        self.lingering.load(Ordering::Relaxed) > MANY_LINGERING
     }
 
     /// Leave for an ended connection to wait for its mirrors, if not too many do.

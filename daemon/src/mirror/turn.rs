@@ -53,4 +53,6 @@ pub(super) struct Turn<'a> {
     pub(super) tally: &'a mut Tally,
     pub(super) scratch: &'a mut Vec<u8>,
     pub(super) now: Tick,
+    /// The main stream has ended.
+    pub(super) over: bool,
 }

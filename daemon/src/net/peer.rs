@@ -97,6 +97,11 @@ impl Peer {
         .min(self.largest_read);
     }
 
+    /// How many bytes it has not taken yet.
+    pub(crate) fn behind(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.data.len() - rest.head)
+    }
+
     /// Whether it holds bytes that it has not taken yet.
     pub(crate) fn is_behind(&self) -> bool {
         self.rest.is_some()
