@@ -16,6 +16,7 @@ mod cli;
 mod documents;
 mod limits;
 mod mirror_edits;
+mod mirror_ends;
 mod mirror_failures;
 mod mirror_features;
 mod mirror_load;

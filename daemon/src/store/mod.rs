@@ -78,8 +78,12 @@ impl Store {
                 Err(said) => (Connection::open_in_memory(), Stored::default(), Some(said)),
             },
             Err(error) => {
-                let said = format!("cannot open {}: {error}; flows are kept in memory only and are lost when the daemon stops", path.display());
-                (Connection::open_in_memory(), Stored::default(), Some(said))
+                let (stored, what) = match schema::read_only(&path) {
+                    Ok(stored) => (stored, "the flows that it has are started, and changes"),
+                    Err(_) => (Stored::default(), "flows are kept in memory only and"),
+                };
+                let said = format!("cannot write {}: {error}; {what} are lost when the daemon stops", path.display());
+                (Connection::open_in_memory(), stored, Some(said))
             }
         };
         if let Some(said) = &degraded {

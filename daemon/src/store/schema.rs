@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::{FlowRow, Stored};
 use crate::flow::CounterValues;
@@ -44,6 +44,14 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     db.busy_timeout(Duration::from_secs(5))?;
     db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -256; PRAGMA journal_size_limit = 1048576;")?;
     Ok(db)
+}
+
+/// Reads what a file has that can't be written, on a disk that has become read-only, say.
+pub(super) fn read_only(path: &Path) -> rusqlite::Result<Stored> {
+    // Without `immutable`, SQLite wants to write a log beside the file to read it.
+    let uri = format!("file:{}?immutable=1", path.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23"));
+    let db = Connection::open_with_flags(uri, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)?;
+    Ok(Stored { flows: flows(&db)?, counters: counters(&db)? })
 }
 
 /// Brings a database to this version's schema.

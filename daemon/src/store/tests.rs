@@ -74,3 +74,14 @@ async fn without_a_directory_it_keeps_things_in_memory_and_says_so() {
     assert!(store.degraded().unwrap().contains("memory only"));
     store.put_flow(row("a")).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_a_read_only_disk_has_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path());
+    store.put_flow(row("a")).await.unwrap();
+    store.close().await;
+    let before = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(schema::read_only(&dir.path().join("domoflux.db")).unwrap().flows, [row("a")]);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), before, "nothing was written beside it");
+}
