@@ -104,7 +104,14 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
         tracing::error!("cannot create {}: {}", settings.state_dir.display(), reason(&error));
     }
     let _lock = lock_state(&settings.state_dir)?;
-    let token = Token::load_or_create(&settings.state_dir.join("token"))?;
+    let token = match Token::load_or_create(&settings.state_dir.join("token")) {
+        // A disk that can't be written is no reason to stop a flow.
+        Err(error @ TokenError::File { .. }) => {
+            tracing::error!("{error}; nobody can call the API");
+            Token::unwritten()?
+        }
+        token => token?,
+    };
     let (store, stored) = Store::open(&settings.state_dir);
     let flows = Flows::new(Means::new(settings.buffer_total, store));
     flows.start_stored(stored.flows, stored.counters).await;
@@ -281,7 +288,10 @@ impl Stop {
                 }
                 match token {
                     Some(token) => token.cancel(),
-                    None => std::process::exit(1),
+                    None => {
+                        crate::log::flush();
+                        std::process::exit(1)
+                    }
                 }
             }
         });

@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -112,7 +115,7 @@ impl Log {
         let ring: Arc<Mutex<Ring>> = Arc::default();
         let (filter, handle) = reload::Layer::new(level.filter());
         let clear = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
-        let lines = Lines { ring: Arc::clone(&ring), format, clear };
+        let lines = Lines { ring: Arc::clone(&ring), format, writer: writer(), clear };
         let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
         Self { ring, filter: started.is_ok().then_some(handle) }
     }
@@ -134,10 +137,62 @@ impl Log {
     }
 }
 
+/// Lines that may wait for standard error.
+const WAITING: usize = 256;
+
+/// Writes to standard error in a thread of its own: a pipe that nobody reads must not stop the daemon.
+struct Writer {
+    lines: SyncSender<Message>,
+    lost: AtomicU64,
+}
+
+enum Message {
+    Line(String),
+    /// Everything before it is written when the other end is dropped.
+    Flush(SyncSender<()>),
+}
+
+fn writer() -> &'static Writer {
+    static WRITER: OnceLock<Writer> = OnceLock::new();
+    WRITER.get_or_init(|| {
+        let (lines, waiting) = sync_channel(WAITING);
+        let write = move || {
+            for message in waiting {
+                match message {
+                    // Standard error may be closed: that must not end the daemon either.
+                    Message::Line(line) => drop(std::io::stderr().write_all(line.as_bytes())),
+                    Message::Flush(done) => drop(done),
+                }
+            }
+        };
+        let _ = std::thread::Builder::new().name("log".to_owned()).stack_size(128 << 10).spawn(write);
+        Writer { lines, lost: AtomicU64::new(0) }
+    })
+}
+
+impl Writer {
+    fn line(&self, line: String) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        let line = if lost > 0 { format!("({lost} lines of the log are lost: standard error was not read)\n{line}") } else { line };
+        if self.lines.try_send(Message::Line(line)).is_err() {
+            self.lost.fetch_add(lost + 1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Waits a moment until the log is written. A process that ends calls it last.
+pub fn flush() {
+    let (done, wait) = sync_channel(1);
+    if writer().lines.try_send(Message::Flush(done)).is_ok() {
+        let _ = wait.recv_timeout(Duration::from_millis(500));
+    }
+}
+
 /// The layer that makes lines of events.
 struct Lines {
     ring: Arc<Mutex<Ring>>,
     format: Format,
+    writer: &'static Writer,
     /// What clears the line of counters that a command may show on a terminal.
     clear: &'static str,
 }
@@ -175,8 +230,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let level = *event.metadata().level();
         let mut line =
             Line { seq: 0, at: unix_ms(), level: level_name(level), flow: fields.flow, text: printable(fields.text.trim_start(), LONGEST) };
-        // Standard error may be a closed pipe: that must not end the daemon.
-        let _ = std::io::stderr().write_all(format!("{}{}", self.clear, self.format.line(level, &line)).as_bytes());
+        self.writer.line(format!("{}{}", self.clear, self.format.line(level, &line)));
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         ring.last_seq += 1;
         line.seq = ring.last_seq;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{CONFIG, Failure, runtime};
+use super::{CONFIG, Failure};
 use crate::app::{self, AppError, Settings};
 use crate::config::{ConfigFile, DaemonTable};
 use crate::log::{Format, Log, LogLevel};
@@ -63,8 +63,8 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     if let Some(listen) = args.listen.or(table.listen) {
         settings.listen = listen;
     }
-    if let Some(Bytes(total)) = args.buffer_total.or(table.buffer_total) {
-        settings.buffer_total = usize::try_from(total).unwrap_or(usize::MAX);
+    if let Some(total) = args.buffer_total.or(table.buffer_total) {
+        settings.buffer_total = super::buffer_total(total)?;
     }
     if let Some(Seconds(timeout)) = args.drain_timeout.or(table.drain_timeout) {
         settings.drain_timeout = timeout;
@@ -72,7 +72,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     settings.metrics_public = args.metrics_public || table.metrics_public;
     let threads = usize::from(args.threads.or(table.threads).unwrap_or(1));
     settings.file_flows = file.map(|f| f.flows);
-    runtime(threads)?.block_on(app::run(settings, log)).map_err(|error| match error {
+    super::run_to_end(threads, app::run(settings, log))?.map_err(|error| match error {
         AppError::NotLoopback { .. } | AppError::Token(_) => Failure::with_code(error.to_string(), CONFIG),
         AppError::Running { .. } | AppError::System { .. } => Failure::new(error.to_string()),
     })

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{CONFIG, Failure, live, runtime};
+use super::{CONFIG, Failure, live};
 use crate::app::{self, Stop};
 use crate::flow::{FlowSpec, Flows, Means, Problem, RegistryError};
 use crate::log::{Format, Log, LogLevel};
@@ -77,13 +77,13 @@ const ID: &str = "mirror";
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let _log = Log::start(args.log_level, Format::Text);
-    runtime(args.threads.into())?.block_on(serve(args))
+    super::run_to_end(args.threads.into(), serve(args))?
 }
 
 async fn serve(args: &Args) -> Result<(), Failure> {
     app::raise_descriptor_limit();
     let stop = Stop::on_signals().map_err(|e| Failure::new(e.to_string()))?;
-    let total = usize::try_from(args.buffer_total.0).unwrap_or(usize::MAX);
+    let total = super::buffer_total(args.buffer_total)?;
     let flows = Flows::new(Means::new(total, Store::in_memory()));
     let wanted = FlowSpec { id: ID.to_owned(), kind: "mirror".to_owned(), spec: args.spec(), enabled: true };
     flows.apply("cli", &wanted).await.map_err(|error| match error {

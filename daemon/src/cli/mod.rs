@@ -19,6 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::net::budget::LEAST_TOTAL;
+
 /// Wrong use of the command line (sysexits' `EX_USAGE`).
 const USAGE: u8 = 64;
 /// No daemon answers, or nobody at the probed address (`EX_UNAVAILABLE`).
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => documents::completions(&args),
         Command::Man(args) => documents::man(&args),
     };
+    crate::log::flush();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { text, code }) => {
@@ -120,6 +123,17 @@ fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// `--buffer-total` in bytes. With less than a little, nothing would ever pass.
+fn buffer_total(total: crate::units::Bytes) -> Result<usize, Failure> {
+    let bytes = usize::try_from(total.0).unwrap_or(usize::MAX);
+    let least = crate::units::Bytes(LEAST_TOTAL as u64);
+    if bytes < LEAST_TOTAL {
+        Err(Failure::with_code(format!("--buffer-total: {total} is too little, at least {least} are needed"), CONFIG))
+    } else {
+        Ok(bytes)
+    }
+}
+
 /// A value of a status as text for a person.
 fn text_of(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
@@ -138,7 +152,17 @@ fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
     if threads > 1 {
         builder.worker_threads(threads);
     }
+    // Sockets are looked at after every few turns: one busy stream must not keep the others waiting.
+    builder.event_interval(4).max_blocking_threads(64);
     Ok(builder.enable_all().build()?)
+}
+
+/// Runs `work` on a runtime of its own. What still asks a silent name server then is left behind.
+fn run_to_end<T>(threads: usize, work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = runtime(threads)?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod toml;
 
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::flow::{FlowSpec, KINDS, Problem, find_kind, name_problem, read_all, schema_of};
 use crate::log::{Format, LogLevel};
+use crate::net::budget::LEAST_TOTAL;
 use crate::text::reason;
 use crate::units::{Bytes, Seconds};
 use toml::Source;
@@ -59,6 +61,9 @@ impl DaemonTable {
         let mut problems = Vec::new();
         if self.threads.is_some_and(|n| !(1..=256).contains(&n)) {
             problems.push(Problem::new("/threads", "between 1 and 256 threads are possible"));
+        }
+        if self.buffer_total.is_some_and(|total| total.0 < LEAST_TOTAL as u64) {
+            problems.push(Problem::new("/buffer_total", "at least 1 MiB is needed"));
         }
         if self.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
             problems.push(Problem::new("/listen", "the API is for this machine only: use 127.0.0.1 or [::1]"));
@@ -112,11 +117,20 @@ impl ConfigFile {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         let fail = |message: String| FileError { path: path.to_owned(), problems: vec![FileProblem { at: (0, 0), item: String::new(), message }] };
-        let size = std::fs::metadata(path).map_err(|e| fail(format!("cannot be read: {}", reason(&e))))?.len();
-        if size > LARGEST {
-            return Err(fail(format!("has {size} bytes, more than the {LARGEST} that a configuration may have")));
+        let unreadable = |e: std::io::Error| fail(format!("cannot be read: {}", reason(&e)));
+        // A pipe or a device could be read for ever.
+        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(fail("is not a file".to_owned()));
         }
-        let text = std::fs::read_to_string(path).map_err(|e| fail(format!("cannot be read: {}", reason(&e))))?;
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .map_err(unreadable)?
+            .take(LARGEST + 1)
+            .read_to_string(&mut text)
+            .map_err(unreadable)?;
+        if text.len() as u64 > LARGEST {
+            return Err(fail(format!("has more than the {LARGEST} bytes that a configuration may have")));
+        }
         Self::parse(&text).map_err(|problems| FileError { path: path.to_owned(), problems })
     }
 

@@ -8,6 +8,7 @@ use toml_edit::{Document, Item, TableLike, Value as Toml};
 
 use super::FileProblem;
 use crate::flow::Problem;
+use crate::text::printable;
 
 /// A parsed text.
 pub(super) struct Source<'a> {
@@ -15,11 +16,14 @@ pub(super) struct Source<'a> {
     pub(super) fields: Map<String, Value>,
     /// Where each JSON pointer stands, as a range of bytes.
     spans: HashMap<String, Range<usize>>,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn parse(text: &'a str) -> Result<Self, Vec<FileProblem>> {
-        let mut source = Self { text, fields: Map::new(), spans: HashMap::new() };
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let mut source = Self { text, fields: Map::new(), spans: HashMap::new(), lines };
         let document = Document::parse(text).map_err(|error| {
             let at = source.line_and_column(error.span().map_or(0, |s| s.start));
             vec![FileProblem { at, item: String::new(), message: error.message().replace('\n', ", ") }]
@@ -95,13 +99,13 @@ impl<'a> Source<'a> {
             }
         };
         let item = problem.pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~");
+        let item = printable(&item, 200);
         FileProblem { at: self.line_and_column(span.unwrap_or(0)), item, message: problem.message }
     }
 
     fn line_and_column(&self, byte: usize) -> (usize, usize) {
-        let before = self.text.get(..byte).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
-        (line, column)
+        let line = self.lines.partition_point(|start| *start <= byte);
+        let start = self.lines.get(line - 1).copied().unwrap_or(0);
+        (line, self.text.get(start..byte).map_or(0, |before| before.chars().count()) + 1)
     }
 }

@@ -1,6 +1,7 @@
 //! All flows of the daemon: who owns them, what is stored of them, and what may be done to them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ pub struct Flows {
     /// One change of the list at a time: two at once on one id could both find it free.
     changing: tokio::sync::Mutex<()>,
     saved: Mutex<HashMap<String, CounterValues>>,
+    /// Flows whose last change is not in the store.
+    unsaved: Mutex<HashSet<String>>,
+    /// Set once everything is drained: nothing starts after that.
+    closed: AtomicBool,
 }
 
 /// A flow as its owner wants it.
@@ -120,6 +125,9 @@ pub enum RegistryError {
         /// How many flows it has.
         count: usize,
     },
+    /// The daemon is about to end.
+    #[error("the daemon is stopping")]
+    Stopping,
     /// The flow is turned off.
     #[error("flow {id:?} is disabled: enable it first")]
     Disabled {
@@ -142,7 +150,14 @@ pub enum RegistryError {
 impl Flows {
     /// No flows yet.
     pub fn new(means: Arc<Means>) -> Arc<Self> {
-        Arc::new(Self { means, listed: Mutex::default(), changing: tokio::sync::Mutex::default(), saved: Mutex::default() })
+        Arc::new(Self {
+            means,
+            listed: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            saved: Mutex::default(),
+            unsaved: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
     }
 
     /// What all flows share.
@@ -152,6 +167,16 @@ impl Flows {
 
     fn listed(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Supervisor>>> {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unsaved(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for its turn to change the list.
+    async fn change(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, RegistryError> {
+        let changing = self.changing.lock().await;
+        if self.closed.load(Ordering::Relaxed) { Err(RegistryError::Stopping) } else { Ok(changing) }
     }
 
     fn find(&self, id: &str) -> Result<Arc<Supervisor>, RegistryError> {
@@ -200,7 +225,7 @@ impl Flows {
 
     /// Creates or changes a flow.
     pub async fn apply(&self, owner: &str, wanted: &FlowSpec) -> Result<Applied, RegistryError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         self.apply_one(owner, wanted).await
     }
 
@@ -219,7 +244,8 @@ impl Flows {
                     return Err(RegistryError::Foreign { id: wanted.id.clone(), owner: view.owner });
                 }
                 if flow.kind.name() == kind.name() {
-                    if view.spec == wanted.spec && view.enabled == wanted.enabled {
+                    let unsaved = self.unsaved().contains(&wanted.id);
+                    if view.spec == wanted.spec && view.enabled == wanted.enabled && !unsaved {
                         return Ok(Applied::Unchanged);
                     }
                     (flow, Applied::Changed)
@@ -236,7 +262,9 @@ impl Flows {
             Err(Refused::Listed(error)) => Some(RegistryError::Open { error, listed: true }),
             Err(Refused::Kept(error)) => return Err(RegistryError::Open { error, listed: false }),
         };
+        self.unsaved().insert(wanted.id.clone());
         self.means.store.put_flow(row(owner, wanted)).await?;
+        self.unsaved().remove(&wanted.id);
         refused.map_or(Ok(applied), Err)
     }
 
@@ -248,7 +276,7 @@ impl Flows {
 
     /// Ends a flow and forgets it.
     pub async fn remove(&self, id: &str) -> Result<(), RegistryError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         self.remove_one(id).await
     }
 
@@ -264,10 +292,14 @@ impl Flows {
 
     /// Makes an owner's flows what it wants, leaving unchanged ones and their connections alone.
     pub async fn sync(&self, owner: &str, wanted: &[FlowSpec], allow_empty: bool) -> Result<Synced, RegistryError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         let mut problems: Vec<Problem> = name_problem("/owner", owner).into_iter().collect();
+        if wanted.len() > MOST_FLOWS {
+            return Err(RegistryError::Full);
+        }
+        let mut seen = HashSet::new();
         for (i, flow) in wanted.iter().enumerate() {
-            if wanted.iter().take(i).any(|other| other.id == flow.id) {
+            if !seen.insert(&flow.id) {
                 problems.push(Problem::new(format!("/flows/{i}/id"), "is in the list twice: ids are unique"));
             }
         }
@@ -300,6 +332,7 @@ impl Flows {
 
     /// Starts a flow anew, cutting its connections.
     pub async fn restart(&self, id: &str) -> Result<(), RegistryError> {
+        let _changing = self.change().await?;
         let flow = self.find(id)?;
         if flow.restart().await { Ok(()) } else { Err(RegistryError::Disabled { id: id.to_owned() }) }
     }
@@ -352,6 +385,7 @@ impl Flows {
     /// Ends all flows: no more clients, then those there are go on until `enough`. The answer is how many were cut.
     pub async fn shut_down(&self, enough: impl Future<Output = ()>) -> usize {
         let _changing = self.changing.lock().await;
+        self.closed.store(true, Ordering::Relaxed);
         let flows = self.all();
         join_all(flows.iter().map(|f| f.drain())).await;
         let ended = || join_all(flows.iter().map(|f| f.connections.ended()));

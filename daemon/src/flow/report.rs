@@ -37,7 +37,17 @@ pub struct Report {
 #[derive(Debug, Default)]
 struct Troubles {
     last: Option<LastError>,
-    said: HashMap<String, Instant>,
+    places: HashMap<String, Said>,
+    /// Places whose trouble was said and whose end was not.
+    open: usize,
+}
+
+/// When the trouble of a place was last said, and whether its end is still to be said. A place that comes and goes is
+/// said once in [`SAID_AGAIN`], not every time.
+#[derive(Debug)]
+struct Said {
+    at: Instant,
+    open: bool,
 }
 
 impl Report {
@@ -66,11 +76,11 @@ impl Report {
     /// `place` works again, or still.
     pub fn mended(&self, place: &impl Display) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.said.is_empty() {
+        if state.open == 0 {
             return; // the usual case, once a connection
         }
         let place = place.to_string();
-        if state.said.remove(&place).is_some() {
+        if state.ends(&place) {
             drop(state);
             tracing::info!(flow = self.flow, "{place} answers again");
             self.events.push(Event::new(EventKind::Mended, &self.flow, Some(place)));
@@ -101,14 +111,26 @@ impl Report {
 
 impl Troubles {
     fn is_news(&mut self, place: String) -> bool {
-        if self.said.get(&place).is_some_and(|at| at.elapsed() < SAID_AGAIN) {
+        if self.places.get(&place).is_some_and(|said| said.at.elapsed() < SAID_AGAIN) {
             return false;
         }
-        if self.said.len() >= MOST_PLACES {
-            self.said.clear();
+        if self.places.len() >= MOST_PLACES {
+            self.places.clear();
         }
-        self.said.insert(place, Instant::now());
+        self.places.insert(place, Said { at: Instant::now(), open: true });
+        self.count();
         true
+    }
+
+    /// Whether the end of the place's trouble is to be said.
+    fn ends(&mut self, place: &str) -> bool {
+        let ended = self.places.get_mut(place).is_some_and(|said| std::mem::replace(&mut said.open, false));
+        self.count();
+        ended
+    }
+
+    fn count(&mut self) {
+        self.open = self.places.values().filter(|said| said.open).count();
     }
 }
 
@@ -126,6 +148,10 @@ mod tests {
         report.mended(&"b:1");
         report.mended(&"a:1");
         report.mended(&"a:1");
+        for _ in 0..100 {
+            report.failed(&"a:1", "cannot connect to a:1");
+            report.mended(&"a:1");
+        }
         let kinds: Vec<_> = events.since(0).into_iter().map(|e| e.kind).collect();
         assert_eq!(kinds, [EventKind::Trouble, EventKind::Mended]);
         assert_eq!(report.last().map(|l| l.text).as_deref(), Some("cannot connect to a:1"));

@@ -164,7 +164,11 @@ impl Supervisor {
         if !self.look().enabled {
             return false;
         }
-        self.stop(&mut run, true).await;
+        // The socket stays: whoever waits in its backlog is served by the new start.
+        if let Some(run) = run.take() {
+            run.end().await;
+        }
+        self.connections.cut();
         self.set_state(State::Starting, None, None);
         *run = Some(self.run(CancellationToken::new(), None));
         true
@@ -173,6 +177,7 @@ impl Supervisor {
     /// Ends the flow for good; the answer is the number of connections that were cut.
     pub(super) async fn end(&self) -> usize {
         let mut run = self.run.lock().await;
+        self.look().enabled = false;
         self.stop(&mut run, true).await
     }
 

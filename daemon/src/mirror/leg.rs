@@ -13,6 +13,7 @@ use super::counters::C;
 use super::shared::Shared;
 use super::spec::{MirrorLeg, WhenFull};
 use super::turn::{Side, Tally, Turn};
+use crate::net::budget::SPARE;
 use crate::net::{DialError, Fin, Held, Tick};
 use crate::text::reason;
 
@@ -153,7 +154,8 @@ impl Leg {
 
     fn blocks(&self, shared: &Shared) -> bool {
         let spec = self.spec(shared);
-        spec.when_full == WhenFull::Block && !self.is_gone() && self.held_len() as u64 >= spec.buffer.0
+        let most = if shared.pool.budget.is_spent() { spec.buffer.0.min(SPARE as u64) } else { spec.buffer.0 };
+        spec.when_full == WhenFull::Block && !self.is_gone() && self.held_len() as u64 >= most
     }
 
     fn wake_later(&mut self, cx: &Context<'_>, shared: &Shared) {
@@ -222,6 +224,7 @@ impl Leg {
     /// Goes on with whatever it can: dialling, writing what is held, FIN, and, if `may_read`, reading.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>, may_read: bool) -> Step {
         let before = self.held_len();
+        let mut dialled = false;
         if let Link::Waiting | Link::Dialling(_) = self.link {
             if self.poll_dial(cx, shared, turn.tally, false).is_pending() {
                 if self.held.as_ref().is_some_and(|held| held.is_taken()) {
@@ -229,13 +232,14 @@ impl Leg {
                 }
                 return Step::default();
             }
+            dialled = true;
             if self.is_gone() {
                 return Step { moved: true, for_client: 0 };
             }
         }
         self.poll_write(cx, shared, turn);
         let for_client = if may_read { self.poll_read(cx, shared, turn) } else { 0 };
-        Step { moved: self.held_len() < before || for_client > 0, for_client }
+        Step { moved: dialled || self.held_len() < before || for_client > 0, for_client }
     }
 
     /// Whether it is not dialled yet.

@@ -16,10 +16,11 @@ use super::counters::C;
 use super::leg::Leg;
 use super::shared::{Active, Lingering, Shared};
 use super::turn::{Side, Tally, Turn};
+use crate::net::budget::SPARE;
 use crate::net::{Fin, Peer, Tick};
 
 /// How much one poll moves before other connections get their turn.
-const TURN_BYTES: usize = 4 << 20;
+const TURN_BYTES: usize = 1 << 20;
 const TURN_ROUNDS: usize = 64;
 
 /// How long a mirror may take, after the main stream has ended, to read the rest of its copy and close.
@@ -224,13 +225,14 @@ impl Main {
                 Poll::Ready(Ok(done)) => turn.tally.sent(to, done),
             }
         }
-        if source.eof || shared.pool.budget.is_spent(cx) {
+        if source.eof {
             return Ok(0);
         }
         if legs.iter_mut().filter(|leg| leg.gets(from, shared)).any(|leg| leg.holds_up(cx, shared, turn.now)) {
             return Ok(0);
         }
-        let n = match source.poll_read(cx, turn.scratch) {
+        let limit = if shared.pool.budget.is_spent() { SPARE } else { usize::MAX };
+        let n = match source.poll_read(cx, turn.scratch, limit) {
             Poll::Pending => return Ok(0),
             Poll::Ready(Err(error)) => return Err(Broken { by: from, error }),
             Poll::Ready(Ok(n)) => n,

@@ -1,11 +1,10 @@
 //! The memory that all relay queues of the daemon share (`buffer_total`).
 //!
 //! Queues of mirrors can be taken back: when the budget is spent, the largest of them goes first, and its mirror is
-//! detached. Bytes of a main stream can't; when only those are left, reading pauses until some are delivered.
+//! detached. Bytes of a main stream can't; when only those are left, everybody reads a little at a time, and blocking mirrors hold their own streams.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Waker};
 
 use slab::Slab;
 
@@ -13,6 +12,15 @@ use super::Held;
 
 /// The default of `buffer_total`, in bytes.
 pub(crate) const DEFAULT_TOTAL: usize = 32 << 20;
+
+/// The least of `buffer_total`, in bytes.
+pub(crate) const LEAST_TOTAL: usize = 1 << 20;
+
+/// Queues up to this size, in bytes, are left to their mirrors: taking them back would help nobody.
+const CRUMB: usize = 16 << 10;
+
+/// What a connection reads at once while the budget is spent, in bytes.
+pub(crate) const SPARE: usize = 4 << 10;
 
 /// How much relay queues hold, and how much they may.
 #[derive(Debug)]
@@ -22,21 +30,12 @@ pub struct Budget {
     /// The part of `used` that can't be taken back.
     pinned: AtomicUsize,
     shelf: Mutex<Slab<Arc<Held>>>,
-    waiting: Mutex<Vec<Waker>>,
-    any_waiting: AtomicBool,
 }
 
 impl Budget {
     /// A budget of `total` bytes.
     pub fn new(total: usize) -> Self {
-        Self {
-            total,
-            used: AtomicUsize::new(0),
-            pinned: AtomicUsize::new(0),
-            shelf: Mutex::default(),
-            waiting: Mutex::default(),
-            any_waiting: AtomicBool::new(false),
-        }
+        Self { total, used: AtomicUsize::new(0), pinned: AtomicUsize::new(0), shelf: Mutex::default() }
     }
 
     /// Bytes that queues hold now.
@@ -70,49 +69,31 @@ impl Budget {
     /// The caller must not hold a queue's lock. Its own queue may be the one that goes.
     pub(crate) fn charge(&self, bytes: usize, can_go: bool) {
         if !can_go {
-            self.pinned.fetch_add(bytes, Ordering::SeqCst);
+            self.pinned.fetch_add(bytes, Ordering::Relaxed);
         }
         if self.used.fetch_add(bytes, Ordering::Relaxed) + bytes > self.total {
             self.take_back();
         }
     }
 
-    /// Gives `bytes` back, and wakes those who wait for them.
+    /// Gives `bytes` back.
     pub(crate) fn release(&self, bytes: usize, could_go: bool) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
-        if could_go || bytes == 0 {
-            return;
-        }
-        let pinned = self.pinned.fetch_sub(bytes, Ordering::SeqCst) - bytes;
-        if pinned < self.total && self.any_waiting.swap(false, Ordering::SeqCst) {
-            let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            waiting.into_iter().for_each(Waker::wake);
+        if !could_go {
+            self.pinned.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 
-    /// Whether reading has to pause, because bytes that can't be taken back fill the budget. The task is then woken
-    /// when there is room again.
-    pub(crate) fn is_spent(&self, cx: &Context<'_>) -> bool {
-        if self.pinned.load(Ordering::Relaxed) < self.total {
-            return false;
-        }
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
-        drop(waiting);
-        self.any_waiting.store(true, Ordering::SeqCst);
-        // Room made between the first look and the store would wake nobody.
-        if self.pinned.load(Ordering::SeqCst) < self.total {
-            cx.waker().wake_by_ref();
-        }
-        true
+    /// Whether bytes that can't be taken back fill the budget. Whoever holds nothing goes on, a little at a time: the
+    /// peers of one flow that are stuck must not stop another.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.pinned.load(Ordering::Relaxed) >= self.total
     }
 
     fn take_back(&self) {
         let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
         while self.used() > self.total {
-            let Some((_, largest)) = shelf.iter().filter(|(_, h)| h.size() > 0 && h.can_go).max_by_key(|(_, h)| h.size()) else {
+            let Some((_, largest)) = shelf.iter().filter(|(_, h)| h.can_go && h.size() > CRUMB).max_by_key(|(_, h)| h.size()) else {
                 return;
             };
             self.used.fetch_sub(largest.take_back(), Ordering::Relaxed);
@@ -143,14 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_holds_the_main_stream_stays_and_reading_pauses() {
+    fn a_queue_that_holds_the_main_stream_stays_and_the_budget_is_spent() {
         let budget = Budget::new(10_000);
         let blocking = held(&budget, 20_000, false);
         assert!(!blocking.is_taken());
-        let cx = Context::from_waker(Waker::noop());
-        assert!(budget.is_spent(&cx));
+        assert!(budget.is_spent());
         budget.unshelve(&blocking);
-        assert!(!budget.is_spent(&cx));
+        assert!(!budget.is_spent());
         assert_eq!(budget.used(), 0);
     }
 }

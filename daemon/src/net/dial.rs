@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::resolve::resolve;
 use super::{Address, tune};
 use crate::text::reason;
 
@@ -74,9 +75,9 @@ impl Dialler {
 
     async fn dial_name(self, address: &Address, deadline: Instant) -> Result<TcpStream, DialError> {
         let fail = |tried, why| Err(DialError { address: address.clone(), tried, why });
-        let found: Vec<SocketAddr> = match timeout_at(deadline, lookup_host((address.host(), address.port()))).await {
-            Ok(Ok(found)) => found.collect(),
-            Ok(Err(error)) => return fail(Vec::new(), Some(lookup_reason(&error))),
+        let found: Vec<SocketAddr> = match timeout_at(deadline, resolve(address.host())).await {
+            Ok(Ok(found)) => found.into_iter().map(|ip| SocketAddr::new(ip, address.port())).collect(),
+            Ok(Err(why)) => return fail(Vec::new(), Some(why)),
             Err(_) => return fail(Vec::new(), Some(format!("its name was not resolved within {} s", self.timeout.as_secs_f32()))),
         };
         let mut tried = Vec::new();
@@ -123,11 +124,4 @@ impl Dialler {
             _ => TcpStream::from_std(socket.into()),
         }
     }
-}
-
-/// The resolver's reason without its C prefix.
-fn lookup_reason(error: &io::Error) -> String {
-    let text = reason(error);
-    text.strip_prefix("failed to lookup address information: ")
-        .map_or(text.clone(), |why| format!("its name does not resolve: {}", why.to_lowercase()))
 }

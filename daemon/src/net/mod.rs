@@ -7,6 +7,7 @@ mod held;
 mod listen;
 mod peer;
 pub(crate) mod pool;
+mod resolve;
 mod tick;
 
 pub use address::{Address, ListenAddress};

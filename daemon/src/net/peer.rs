@@ -68,9 +68,9 @@ impl Peer {
         Self { stream, rest: None, eof: false, fin: Fin::Open, read_size: SMALLEST_READ.min(largest_read), largest_read }
     }
 
-    /// Reads what has come into the scratch buffer. 0 is the peer's FIN.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut Vec<u8>) -> Poll<io::Result<usize>> {
-        let size = 1usize << self.read_size;
+    /// Reads what has come, at most `limit` bytes, into the scratch buffer. 0 is the peer's FIN.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut Vec<u8>, limit: usize) -> Poll<io::Result<usize>> {
+        let size = (1usize << self.read_size).min(limit);
         if scratch.len() < size {
             scratch.resize(size, 0);
         }

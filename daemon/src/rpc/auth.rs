@@ -53,7 +53,8 @@ impl Token {
     /// The token of the environment or of the file, which is made if it does not exist.
     pub fn load_or_create(file: &Path) -> Result<Self, TokenError> {
         match Self::load(file) {
-            Err(TokenError::File { .. }) if !file.exists() => Self::create(file),
+            // An empty file is what a power cut may leave of one that was just made.
+            Err(_) if std::env::var_os(VARIABLE).is_none() && std::fs::metadata(file).map_or(0, |f| f.len()) == 0 => Self::create(file),
             other => other,
         }
     }
@@ -71,20 +72,30 @@ impl Token {
         if text.len() < SHORTEST { Err(TokenError::Short { place }) } else { Ok(Self(text.to_owned())) }
     }
 
-    fn create(file: &Path) -> Result<Self, TokenError> {
+    /// A token that is written nowhere.
+    pub fn unwritten() -> Result<Self, TokenError> {
         let mut bytes = [0u8; 32];
         getrandom::fill(&mut bytes).map_err(|e| TokenError::Random(e.to_string()))?;
         let mut text = String::with_capacity(64);
         for byte in bytes {
             let _ = write!(text, "{byte:02x}");
         }
+        Ok(Self(text))
+    }
+
+    /// Written beside the file and renamed: there is never half of one.
+    fn create(file: &Path) -> Result<Self, TokenError> {
+        let token = Self::unwritten()?;
+        let beside = file.with_extension("new");
         let write = || {
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
+            let _ = std::fs::remove_file(&beside);
+            let mut new = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+            new.write_all(token.0.as_bytes())?;
+            new.sync_all()?;
+            std::fs::rename(&beside, file)
         };
         write().map_err(|e| TokenError::File { path: file.to_owned(), reason: reason(&e) })?;
-        Ok(Self(text))
+        Ok(token)
     }
 
     /// The value of an `Authorization` header that carries it.

@@ -30,6 +30,8 @@ pub enum ErrorKind {
     NotSaved,
     /// The client speaks another version of the API.
     UnknownVersion,
+    /// The daemon is about to end.
+    Stopping,
 }
 
 impl ErrorKind {
@@ -46,6 +48,7 @@ impl ErrorKind {
         Self::CannotOpen,
         Self::NotSaved,
         Self::UnknownVersion,
+        Self::Stopping,
     ];
 
     /// The code and the name.
@@ -62,6 +65,7 @@ impl ErrorKind {
             Self::CannotOpen => (8, "cannot_open"),
             Self::NotSaved => (9, "not_saved"),
             Self::UnknownVersion => (10, "unknown_version"),
+            Self::Stopping => (11, "stopping"),
         }
     }
 
@@ -80,6 +84,7 @@ impl ErrorKind {
             }
             Self::CannotOpen => "The flow can't be opened. data.listed as for cannot_listen.",
             Self::NotSaved => "The change is made but could not be saved.",
+            Self::Stopping => "The daemon is about to end.",
             Self::UnknownVersion => "The client asks for a version of the API that this daemon does not speak.",
         }
     }
@@ -128,6 +133,7 @@ impl From<RegistryError> for ErrorObjectOwned {
                     _ => ErrorKind::CannotOpen.object(message, json!({ "fault": fault, "listed": listed })),
                 }
             }
+            RegistryError::Stopping => ErrorKind::Stopping.object(message, json!({})),
             RegistryError::Store(_) => ErrorKind::NotSaved.object(message, json!({})),
         }
     }

@@ -8,11 +8,15 @@ use jsonrpsee::types::ErrorObjectOwned;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::table::MethodTable;
 use super::{API_MIN, API_VERSION, Daemon, ErrorKind};
 use crate::flow::{Applied, CounterValues, Event, FlowSpec, FlowStatus, Problem, describe_kinds};
 use crate::log::{Line, LogLevel};
+
+/// How many polls may wait at the same time. The others are answered at once, so that calls find a connection.
+static WAITING_POLLS: Semaphore = Semaphore::const_new(48);
 
 /// The longest wait of a poll.
 const LONGEST_WAIT: u64 = 60_000;
@@ -199,7 +203,7 @@ pub fn method_table(daemon: Daemon) -> MethodTable {
     let mut table = MethodTable::new(daemon);
     daemon_methods(&mut table);
     flow_methods(&mut table);
-    table.add("event.poll", "Wait for what happens: states, troubles, flows that go.", |d, p: PollParams| async move {
+    table.add_waiting("event.poll", "Wait for what happens: states, troubles, flows that go.", |d, p: PollParams| async move {
         Ok(poll(&d, p).await)
     });
     table.add("log.tail", "The last lines of the log.", |d, p: LogTail| async move {
@@ -304,7 +308,8 @@ async fn poll(daemon: &Arc<Daemon>, params: PollParams) -> PollResult {
         // A cursor of an earlier start: whatever happened since is not known.
         return PollResult { cursor: cursor(events.last_seq()), events: Vec::new(), missed: true };
     };
-    let wait = Duration::from_millis(params.wait_ms.min(LONGEST_WAIT));
+    let place = WAITING_POLLS.try_acquire();
+    let wait = if place.is_ok() { Duration::from_millis(params.wait_ms.min(LONGEST_WAIT)) } else { Duration::ZERO };
     let polled = tokio::select! {
         polled = events.poll(seq, wait) => polled,
         () = daemon.stop.cancelled() => events.poll(seq, Duration::ZERO).await,

@@ -55,7 +55,7 @@ pub async fn serve(listener: TcpListener, daemon: Daemon, token: Token, limits: 
     let (stop, _server) = stop_channel();
     let config = ServerConfig::builder()
         .max_request_body_size(limits.body as u32)
-        .max_response_body_size(64 << 20)
+        .max_response_body_size(8 << 20)
         .max_connections(u32::MAX >> 4)
         .set_batch_request_config(BatchRequestConfig::Limit(limits.batch))
         .http_only()

@@ -28,7 +28,22 @@ impl MethodTable {
     }
 
     /// Adds a method. `P` refuses unknown fields (`deny_unknown_fields`), and its fields are the parameters.
+    /// It runs to its end even if the caller hangs up: nothing is left half done.
     pub(super) fn add<P, R, F, Fut>(&mut self, name: &'static str, summary: &'static str, handler: F)
+    where
+        P: DeserializeOwned + JsonSchema + Send + 'static,
+        R: Serialize + JsonSchema + Send + 'static,
+        F: Fn(Arc<Daemon>, P) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, ErrorObjectOwned>> + Send + 'static,
+    {
+        self.add_waiting(name, summary, move |daemon, params| {
+            let work = handler(daemon, params);
+            async move { tokio::spawn(work).await.unwrap_or_else(|e| Err(ErrorObjectOwned::owned(-32603, e.to_string(), None::<()>))) }
+        });
+    }
+
+    /// Adds a method that only waits, and ends when the caller hangs up.
+    pub(super) fn add_waiting<P, R, F, Fut>(&mut self, name: &'static str, summary: &'static str, handler: F)
     where
         P: DeserializeOwned + JsonSchema + Send + 'static,
         R: Serialize + JsonSchema + 'static,
