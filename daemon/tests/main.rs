@@ -22,5 +22,6 @@ mod mirror_features;
 mod mirror_load;
 mod mirror_pace;
 mod mirror_settings;
+mod neighbours;
 mod store;
 mod support;
