@@ -152,8 +152,7 @@ fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
     if threads > 1 {
         builder.worker_threads(threads);
     }
-    // Sockets are looked at after every few turns: one busy stream must not keep the others waiting.
-    builder.event_interval(4).max_blocking_threads(64);
+    builder.max_blocking_threads(64);
     Ok(builder.enable_all().build()?)
 }
 

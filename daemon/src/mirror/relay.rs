@@ -82,7 +82,7 @@ impl Relay {
                 break;
             }
             if total >= TURN_BYTES || rounds >= TURN_ROUNDS {
-                cx.waker().wake_by_ref();
+                give_way(cx);
                 break;
             }
         }
@@ -199,6 +199,13 @@ impl Drop for Relay {
         self.legs.iter_mut().for_each(|leg| leg.close(&self.shared, &mut tally));
         self.shared.counters.add_all(tally.row());
     }
+}
+
+/// Has the task polled again, but not before the runtime has looked at all sockets: a plain wake-up would let one busy
+/// stream run dozens of turns before others are even seen.
+fn give_way(cx: &mut Context<'_>) {
+    let turn_over = std::pin::pin!(tokio::task::yield_now());
+    let _ = turn_over.poll(cx);
 }
 
 impl Timer {

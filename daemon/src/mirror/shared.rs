@@ -11,7 +11,7 @@ use crate::net::{Dialler, RelayPool};
 /// How many ended connections may still wait for their mirrors, so that these can't use up the descriptors.
 const MOST_LINGERING: usize = 4096;
 /// From how many on nobody waits any more for the FIN of a mirror that has got everything.
-const MANY_LINGERING: usize = 256;
+const MANY_LINGERING: usize = 64;
 
 /// What all connections of a mirror share.
 pub(super) struct Shared {

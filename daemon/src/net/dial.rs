@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -12,15 +11,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::resolve::resolve;
-use super::{Address, tune};
+use super::{Address, do_not_pace, tune};
 use crate::text::reason;
-
-/// Whether this machine paces what it sends, as BBR does. Between two programs of one machine there is nothing to pace
-/// for, and the timers cost more than half of the throughput, so such connections take the plain algorithm.
-static PACED: LazyLock<bool> = LazyLock::new(|| {
-    let system = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
-    system.trim().starts_with("bbr")
-});
 
 /// How connections are opened.
 #[derive(Clone, Copy, Debug)]
@@ -116,9 +108,7 @@ impl Dialler {
     fn begin(self, at: SocketAddr) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
         tune(&socket, self.keepalive)?;
-        if at.ip().is_loopback() && *PACED {
-            let _ = socket.set_tcp_congestion(b"reno");
-        }
+        do_not_pace(&socket, at);
         match socket.connect(&at.into()) {
             Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
             _ => TcpStream::from_std(socket.into()),

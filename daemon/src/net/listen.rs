@@ -11,7 +11,7 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{ListenAddress, tune};
+use super::{ListenAddress, do_not_pace, tune};
 use crate::flow::FlowError;
 use crate::text::reason;
 
@@ -106,6 +106,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    do_not_pace(&socket, address);
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }

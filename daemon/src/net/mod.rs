@@ -20,12 +20,28 @@ pub use pool::RelayPool;
 pub(crate) use tick::Tick;
 
 use socket2::{Socket, TcpKeepalive};
+use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// After how much silence a connection is probed, and how long until it is given up: 60 s + 4 × 15 s.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
+
+/// Whether this machine paces what it sends, as BBR does.
+static PACED: LazyLock<bool> = LazyLock::new(|| {
+    let system = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
+    system.trim().starts_with("bbr")
+});
+
+/// Between two programs of one machine there is nothing to pace for, and the timers cost more than half of the
+/// throughput: connections over loopback take the plain algorithm. What a listener has, its connections inherit.
+fn do_not_pace(socket: &Socket, address: SocketAddr) {
+    if address.ip().is_loopback() && *PACED {
+        let _ = socket.set_tcp_congestion(b"reno");
+    }
+}
 
 /// Sets the options that a relayed connection has. An accepted socket inherits them from its listener.
 fn tune(socket: &Socket, keepalive: bool) -> std::io::Result<()> {
