@@ -16,12 +16,17 @@ fn good() -> Value {
             "to_client": false,
             "required": false,
             "buffer": "64 KiB",
-            "when_full": "block",
+            "when_full": "detach",
+            "spool": {"max_bytes": "64 MiB", "max_age": "1h", "partial": "drop"},
         }],
         "connect_timeout": "2s",
         "idle_timeout": 300,
         "keepalive": true,
         "max_connections": 100,
+        "udp_session_timeout": "30s",
+        "udp_sessions": 100,
+        "proxy_protocol": "v2",
+        "trusted_proxies": ["10.0.0.1"],
         "allow": ["192.168.1.0/24", "::1"],
     })
 }
@@ -54,6 +59,10 @@ const WRONG: &[(&str, &[&str])] = &[
     ("/mirrors/0/from_client", &["\"yes\"", "1", "null"]),
     ("/mirrors/0/from_target", &["\"yes\"", "1", "null"]),
     ("/mirrors/0/to_client", &["\"yes\"", "1", "null"]),
+    ("/mirrors/0/spool", &["\"on\"", "1", "true"]),
+    ("/mirrors/0/spool/max_bytes", &["\"much\"", "0", "\"1 KiB\"", "null"]),
+    ("/mirrors/0/spool/max_age", &["\"long\"", "0", "\"30s\"", "\"400d\"", "null"]),
+    ("/mirrors/0/spool/partial", &["\"keep\"", "true", "null"]),
     ("/mirrors/0/required", &["\"yes\"", "1", "null"]),
     (
         "/mirrors/0/buffer",
@@ -65,6 +74,11 @@ const WRONG: &[(&str, &[&str])] = &[
     ("/idle_timeout", &["\"never\"", "0", "\"500ms\"", "-5", "false"]),
     ("/keepalive", &["\"on\"", "1", "null"]),
     ("/max_connections", &["0", "-1", "1000001", "99999999999", "1.5", "\"many\"", "null"]),
+    ("/udp_session_timeout", &["\"soon\"", "0", "\"2d\"", "null"]),
+    ("/udp_sessions", &["0", "-1", "65537", "1.5", "null"]),
+    ("/proxy_protocol", &["\"v3\"", "2", "true", "null"]),
+    ("/trusted_proxies", &["\"10.0.0.1\"", "7", "null"]),
+    ("/trusted_proxies/0", &["\"10.0.0.0/33\"", "\"localhost\"", "7"]),
     ("/allow", &["\"192.168.1.0/24\"", "{}", "7", "null"]),
     ("/allow/0", &["\"192.168.1.0/33\"", "\"localhost\"", "\"\"", "7", "null"]),
     ("/allow/1", &["\"::1/129\"", "\"x\""]),
@@ -107,10 +121,37 @@ fn every_wrong_value_of_every_field_is_named_at_its_place() {
     }
     // The table has every field that there is.
     let schema = daemon.call("flow.kinds", json!({})).unwrap()[0]["schema"].take();
-    for (prefix, properties) in [("", &schema["properties"]), ("/mirrors/0", &schema["properties"]["mirrors"]["items"]["properties"])] {
+    let leg = &schema["properties"]["mirrors"]["items"]["properties"];
+    for (prefix, properties) in [("", &schema["properties"]), ("/mirrors/0", leg), ("/mirrors/0/spool", spool_properties(leg))] {
         for name in properties.as_object().unwrap().keys() {
             assert!(WRONG.iter().any(|(field, _)| *field == format!("{prefix}/{name}")), "{prefix}/{name} is not in the table");
         }
+    }
+}
+
+fn spool_properties(leg: &Value) -> &Value {
+    let shapes = leg["spool"]["anyOf"].as_array().unwrap();
+    &shapes.iter().find(|shape| shape["type"] == "object").unwrap()["properties"]
+}
+
+#[test]
+fn what_does_not_go_together_is_named() {
+    let daemon = Daemon::start();
+    let plain = good().without("/mirrors/0/spool");
+    for (spec, place) in [
+        (good().with("/mirrors/0/to_client", true), "mirrors/0/spool"),
+        (good().with("/mirrors/0/when_full", "block"), "mirrors/0/spool"),
+        (good().without("/idle_timeout").without("/trusted_proxies").with("/protocol", "udp"), "mirrors/0/spool"),
+        (plain.clone().without("/trusted_proxies").with("/protocol", "udp"), "idle_timeout"),
+        (plain.clone().without("/idle_timeout").with("/protocol", "udp"), "trusted_proxies"),
+    ] {
+        let problems = check(&daemon, &spec);
+        assert_eq!(problems.iter().map(|(at, _)| at.clone()).collect::<Vec<_>>(), [format!("/spec/{place}")], "{spec}");
+    }
+    let udp = plain.without("/idle_timeout").without("/trusted_proxies").with("/protocol", "udp");
+    assert_eq!(check(&daemon, &udp), []);
+    for (field, value) in [("/proxy_protocol", json!("v1")), ("/mirrors/0/required", json!(true)), ("/mirrors/0/when_full", json!("block"))] {
+        assert_eq!(check(&daemon, &udp.clone().with(field, value))[0].0, format!("/spec{field}"));
     }
 }
 

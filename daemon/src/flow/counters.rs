@@ -66,6 +66,13 @@ impl Counters {
         }
     }
 
+    /// Sets a gauge.
+    pub fn set(&self, place: usize, n: u64) {
+        if let Some(value) = self.values.get(place) {
+            value.store(n, Ordering::Relaxed);
+        }
+    }
+
     /// Adds a whole row.
     pub fn add_all(&self, row: &[u64]) {
         for (value, n) in self.values.iter().zip(row) {

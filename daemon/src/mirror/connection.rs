@@ -65,7 +65,8 @@ impl Drop for Unserved {
 
 async fn open(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: Active) -> Option<Relay> {
     let client = Unserved(Some(client));
-    let target_address = &shared.spec.target;
+    #[expect(clippy::indexing_slicing, reason = "never empty")]
+    let target_address = &shared.spec.target.all()[0];
     let target = match shared.dialler(false).dial(target_address).await {
         Ok(target) => target,
         Err(error) => {

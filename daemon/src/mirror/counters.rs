@@ -42,6 +42,14 @@ counters! {
     MirrorDroppedBytes "mirrorDroppedBytes" Bytes false "Bytes that mirrors missed",
     MirrorDetached "mirrorDetached" None false "Copies given up half way",
     ClientRefused "clientRefused" None false "Clients refused",
+    TargetInUse "targetInUse" None true "Target in use",
+    DroppedDatagrams "droppedDatagrams" None false "Datagrams dropped",
+    MirrorDroppedDatagrams "mirrorDroppedDatagrams" None false "Datagrams that mirrors missed",
+    SpooledConnections "spooledConnections" None true "Connections on disk",
+    SpooledBytes "spooledBytes" Bytes true "Bytes on disk",
+    SpoolReplayed "spoolReplayed" None false "Connections played back",
+    SpoolRepeated "spoolRepeated" None false "Connections played back that may have arrived before",
+    SpoolDropped "spoolDropped" None false "Connections dropped from the disk",
 }
 
 #[cfg(test)]

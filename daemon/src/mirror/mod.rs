@@ -10,8 +10,9 @@ mod leg;
 mod relay;
 mod shared;
 mod spec;
+mod spec_check;
 mod turn;
 
 pub use counters::COUNTERS;
 pub use flow::MirrorFlow;
-pub use spec::{MirrorLeg, MirrorSpec, Protocol, WhenFull};
+pub use spec::{MirrorLeg, MirrorSpec, Partial, Protocol, ProxyProtocol, SpoolSpec, WhenFull};

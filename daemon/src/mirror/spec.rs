@@ -1,12 +1,9 @@
 //! The spec of a mirror, as forms, files and the API have it.
 
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MirrorFlow;
-use crate::flow::{Problem, Spec};
-use crate::net::{Address, ListenAddress};
+use crate::net::{Address, Addresses, ListenAddress, Network};
 use crate::units::{Bytes, Seconds};
 
 /// What the mirror's flow listens on, where it relays to, and who gets a copy.
@@ -23,9 +20,9 @@ pub struct MirrorSpec {
     #[schemars(title = "Protocol", extend("x-advanced" = true))]
     pub protocol: Protocol,
 
-    /// Host and port of the real destination.
+    /// Host and port of the real destination; or a list, of which the first that answers is used.
     #[schemars(title = "Target", extend("examples" = ["receiver.example:10001"]))]
-    pub target: Address,
+    pub target: Addresses,
 
     /// Who gets a copy. A mirror that is down, slow or stuck never disturbs the stream between client and target.
     #[schemars(title = "Mirrors", length(min = 1, max = 16), extend("examples" = [[{"address": "127.0.0.1:10002"}]]))]
@@ -51,6 +48,26 @@ pub struct MirrorSpec {
     #[schemars(title = "Most connections", range(min = 1, max = 1_000_000), extend("x-advanced" = true, "examples" = [10240]))]
     pub max_connections: u32,
 
+    /// After how long without a datagram in either direction a UDP session ends.
+    #[serde(default = "default_udp_session_timeout")]
+    #[schemars(title = "UDP session timeout", extend("x-advanced" = true))]
+    pub udp_session_timeout: Seconds,
+
+    /// How many UDP sessions there may be, each a client's address and port. One more ends the one that was silent longest.
+    #[serde(default = "default_udp_sessions")]
+    #[schemars(title = "Most UDP sessions", range(min = 1, max = 65_536), extend("x-advanced" = true, "examples" = [1024]))]
+    pub udp_sessions: u32,
+
+    /// Header that tells target and mirrors the client's address before its first byte.
+    #[serde(default)]
+    #[schemars(title = "PROXY protocol", extend("x-advanced" = true))]
+    pub proxy_protocol: ProxyProtocol,
+
+    /// Proxies whose connections begin with a PROXY header: the client that it names counts, for allow and for proxy_protocol.
+    #[serde(default)]
+    #[schemars(title = "Trusted proxies", with = "Vec<String>", length(max = 1000), extend("x-advanced" = true, "examples" = [["127.0.0.1"]]))]
+    pub trusted_proxies: Vec<Network>,
+
     /// Networks or addresses that may connect. Empty means all.
     #[serde(default)]
     #[schemars(title = "Allowed clients", with = "Vec<String>", length(max = 1000), extend("x-advanced" = true, "examples" = [["192.168.1.0/24", "fd00::/8"]]))]
@@ -64,6 +81,21 @@ pub enum Protocol {
     /// TCP
     #[default]
     Tcp,
+    /// UDP
+    Udp,
+}
+
+/// The header that tells target and mirrors the client's address (haproxy.org, `proxy-protocol.txt`).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// No header.
+    #[default]
+    None,
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// One mirror, and what it gets.
@@ -105,6 +137,43 @@ pub struct MirrorLeg {
     #[serde(default)]
     #[schemars(title = "When the buffer is full", extend("x-advanced" = true))]
     pub when_full: WhenFull,
+
+    /// Keep connections on disk while this mirror is away, and play them back in order. Without it, a mirror misses what comes while it is away.
+    #[serde(default)]
+    #[schemars(title = "Spool", extend("x-advanced" = true, "examples" = [{"max_bytes": "256 MiB"}]))]
+    pub spool: Option<SpoolSpec>,
+}
+
+/// How much is kept on disk for a mirror that is away.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Spool")]
+pub struct SpoolSpec {
+    /// Most bytes on disk. When they are reached, the oldest connections go.
+    #[serde(default = "default_spool_bytes")]
+    #[schemars(title = "Most bytes")]
+    pub max_bytes: Bytes,
+
+    /// How long a connection is kept.
+    #[serde(default = "default_spool_age")]
+    #[schemars(title = "Longest time")]
+    pub max_age: Seconds,
+
+    /// What happens to a connection whose end is missing because the daemon died: it is played back and ended with a reset, or dropped.
+    #[serde(default)]
+    #[schemars(title = "Incomplete connections")]
+    pub partial: Partial,
+}
+
+/// What happens to a connection that was recorded in part.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Partial {
+    /// Play it back, and end it with a reset.
+    #[default]
+    Replay,
+    /// Drop it.
+    Drop,
 }
 
 /// What happens when a mirror does not follow.
@@ -116,22 +185,6 @@ pub enum WhenFull {
     Detach,
     /// Hold the main stream.
     Block,
-}
-
-/// A network in CIDR notation, or one address.
-#[derive(Clone, Copy, Debug)]
-pub struct Network(pub IpNet);
-
-impl<'de> Deserialize<'de> for Network {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let one = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-        text.parse().or_else(|_| one()).map(Self).map_err(|_| {
-            serde::de::Error::custom(format_args!(
-                "{text:?} is not a network: write an address such as 192.168.1.9 or a network such as 192.168.1.0/24"
-            ))
-        })
-    }
 }
 
 fn yes() -> bool {
@@ -146,72 +199,22 @@ fn default_max_connections() -> u32 {
     10_240
 }
 
+fn default_udp_session_timeout() -> Seconds {
+    Seconds::new(60)
+}
+
+fn default_udp_sessions() -> u32 {
+    1024
+}
+
+fn default_spool_bytes() -> Bytes {
+    Bytes(256 << 20)
+}
+
+fn default_spool_age() -> Seconds {
+    Seconds::new(7 * 86_400)
+}
+
 fn default_buffer() -> Bytes {
     Bytes(1 << 20)
-}
-
-impl Spec for MirrorSpec {
-    const KIND: &'static str = "mirror";
-    type Flow = MirrorFlow;
-
-    fn check(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let mut wrong = |pointer: String, message: &str| problems.push(Problem::new(pointer, message));
-        if self.mirrors.is_empty() {
-            wrong("/mirrors".into(), "at least one mirror is needed: add one with an address");
-        }
-        if self.mirrors.len() > 16 {
-            wrong("/mirrors".into(), "at most 16 mirrors are possible");
-        }
-        if self.target.port() == 0 {
-            wrong("/target".into(), "port 0 can't be dialled: a port is a number from 1 to 65535");
-        }
-        if self.loops_to(&self.target) {
-            wrong("/target".into(), "the target is the address that this flow listens on: the stream would go round for ever");
-        }
-        if !(1..=1_000_000).contains(&self.max_connections) {
-            wrong("/max_connections".into(), "between 1 and 1000000 connections are possible");
-        }
-        if self.connect_timeout.0.is_zero() {
-            wrong("/connect_timeout".into(), "must be longer than 0: connecting takes time");
-        }
-        if self.idle_timeout.is_some_and(|t| !(1..=4 * 86_400).contains(&t.0.as_secs())) {
-            wrong("/idle_timeout".into(), "must be between 1 s and 4 days, or left out for none");
-        }
-        for (i, leg) in self.mirrors.iter().enumerate() {
-            let at = |field: &str| format!("/mirrors/{i}/{field}");
-            if leg.address.port() == 0 {
-                wrong(at("address"), "port 0 can't be dialled: a port is a number from 1 to 65535");
-            }
-            if self.loops_to(&leg.address) {
-                wrong(at("address"), "the mirror is the address that this flow listens on: the stream would go round for ever");
-            }
-            if !(1024..=1 << 30).contains(&leg.buffer.0) {
-                wrong(at("buffer"), "must be between 1 KiB and 1 GiB");
-            }
-            if !leg.from_client && !leg.from_target && !leg.to_client {
-                wrong(at("from_client"), "nothing goes to or comes from this mirror: turn from_client, from_target or to_client on");
-            }
-        }
-        problems
-    }
-}
-
-impl MirrorSpec {
-    /// Whether `address` is surely the one that is listened on.
-    fn loops_to(&self, address: &Address) -> bool {
-        let listen = self.listen.0;
-        let Some(to) = address.literal() else { return address.host() == "localhost" && self.loops_to_loopback(address.port()) };
-        let same_ip = to.ip() == listen.ip() || (listen.ip().is_unspecified() && to.ip().to_canonical().is_loopback()) || to.ip().is_unspecified();
-        to.port() == listen.port() && to.port() != 0 && same_ip
-    }
-
-    fn loops_to_loopback(&self, port: u16) -> bool {
-        port == self.listen.0.port() && (self.listen.0.ip().is_loopback() || self.listen.0.ip().is_unspecified())
-    }
-
-    /// Whether a client at `ip` may connect.
-    pub(super) fn allows(&self, ip: std::net::IpAddr) -> bool {
-        self.allow.is_empty() || self.allow.iter().any(|Network(net)| net.contains(&ip))
-    }
 }

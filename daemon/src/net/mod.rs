@@ -1,20 +1,24 @@
 //! What every flow that moves bytes is built from: addresses, listening sockets, dialling, and bounded memory.
 
 mod address;
+mod addresses;
 pub(crate) mod budget;
 mod dial;
 mod held;
 mod listen;
+mod network;
 mod peer;
 pub(crate) mod pool;
 mod resolve;
 mod tick;
 
 pub use address::{Address, ListenAddress};
+pub use addresses::Addresses;
 pub use budget::Budget;
 pub use dial::{DialError, Dialler};
 pub(crate) use held::Held;
 pub use listen::{AcceptPause, Lease, Listeners};
+pub use network::Network;
 pub(crate) use peer::{Fin, Peer};
 pub use pool::RelayPool;
 pub(crate) use tick::Tick;
