@@ -22,6 +22,7 @@ mod mirror_features;
 mod mirror_load;
 mod mirror_pace;
 mod mirror_settings;
+mod mirror_spool;
 mod neighbours;
 mod store;
 mod support;
