@@ -63,13 +63,13 @@ pub(super) async fn play(spool: Weak<Spool>) {
     let mut playing: JoinSet<(u64, Outcome)> = JoinSet::new();
     loop {
         while let Some(done) = playing.try_join_next() {
-            spool.settle(done.ok(), &mut backoff);
+            spool.settle(done.ok(), &mut backoff).await;
         }
         spool.prune();
         let Some(seq) = spool.index().first_waiting() else {
             tokio::select! {
                 () = spool.waiting.notified() => {}
-                Some(done) = playing.join_next() => { spool.settle(done.ok(), &mut backoff); }
+                Some(done) = playing.join_next() => { spool.settle(done.ok(), &mut backoff).await; }
             }
             continue;
         };
@@ -79,7 +79,7 @@ pub(super) async fn play(spool: Weak<Spool>) {
         let Some(stream) = spool.dial(&mut backoff).await else { continue };
         // Meanwhile that one may have gone, or an older one come back.
         while let Some(done) = playing.try_join_next() {
-            spool.settle(done.ok(), &mut backoff);
+            spool.settle(done.ok(), &mut backoff).await;
         }
         let Some(seq) = spool.index().first_waiting() else { continue };
         let Some((doubtful, reader)) = spool.examine(seq).await else { continue };
@@ -92,7 +92,7 @@ pub(super) async fn play(spool: Weak<Spool>) {
         loop {
             tokio::select! {
                 Some(done) = playing.join_next() => {
-                    let lost = spool.settle(done.ok(), &mut backoff);
+                    let lost = spool.settle(done.ok(), &mut backoff).await;
                     if lost {
                         tokio::time::sleep(backoff.pause()).await;
                     }
@@ -166,15 +166,17 @@ impl Spool {
     }
 
     /// Does what follows from the outcome. The answer is whether the mirror should be left alone for a moment.
-    fn settle(&self, done: Option<(u64, Outcome)>, backoff: &mut Backoff) -> bool {
+    async fn settle(&self, done: Option<(u64, Outcome)>, backoff: &mut Backoff) -> bool {
         let Some((seq, outcome)) = done else { return false };
         tracing::debug!("spool: connection {seq}: {outcome:?}");
         match outcome {
             Outcome::Delivered => {
                 backoff.reset();
-                if self.remove(seq) {
-                    self.counters.add(C::SpoolReplayed as usize, 1);
-                }
+                self.counters.add(C::SpoolReplayed as usize, 1);
+                // Now, not when the disk's thread gets to it: as long as it is there, a death would have it played twice.
+                let path = record_path(&self.dir, seq);
+                let _ = tokio::task::spawn_blocking(move || std::fs::remove_file(path)).await;
+                self.remove(seq);
                 false
             }
             Outcome::Unreadable(why) => {
