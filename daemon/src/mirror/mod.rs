@@ -7,6 +7,7 @@ mod connection;
 mod counters;
 mod flow;
 mod leg;
+mod patience;
 mod relay;
 mod shared;
 mod spec;

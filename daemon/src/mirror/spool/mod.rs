@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::counters::C;
+use super::patience::Patience;
 use super::spec::{MirrorSpec, SpoolSpec};
 use crate::flow::{Counters, FlowContext, FlowError, Problem, Problems, Report};
 use crate::net::{Address, Budget, Dialler};
@@ -76,6 +77,8 @@ pub(super) struct Spool {
     waiting: Notify,
     later: Mutex<Vec<Arc<Recording>>>,
     use_: Mutex<Use>,
+    /// How long connections have waited for the disk.
+    patience: Mutex<Patience>,
 }
 
 /// Who uses a spool.
@@ -114,6 +117,7 @@ impl SpoolLease {
                     waiting: Notify::new(),
                     later: Mutex::default(),
                     use_: Mutex::default(),
+                    patience: Mutex::new(Patience::new()),
                 });
                 open.insert(dir.to_owned(), Arc::downgrade(&spool));
                 spool
@@ -221,6 +225,10 @@ fn scan(dir: &Path) -> io::Result<Index> {
 impl Spool {
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn patience(&self) -> MutexGuard<'_, Patience> {
+        self.patience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn settings(&self) -> Settings {
