@@ -133,7 +133,7 @@ impl SpoolLease {
             use_.leases += 1;
             if use_.leases == 1 {
                 spool.index().interrupt();
-                use_.player = Some(tokio::spawn(player::play(Arc::downgrade(&spool))).abort_handle());
+                use_.player = Some(tokio::spawn(player::keep_playing(Arc::downgrade(&spool))).abort_handle());
             }
         }
         spool.show();
@@ -305,11 +305,10 @@ impl Spool {
     /// Forgets a record, delivered or not.
     fn remove(&self, seq: u64) -> bool {
         let Some(entry) = self.index().remove(seq) else { return false };
-        let mut has_file = entry.bytes > 0;
-        if let Some(recording) = entry.recording {
+        let has_file = entry.recording.is_none_or(|recording| {
             recording.close();
-            has_file |= recording.has_file();
-        }
+            recording.has_file()
+        });
         if has_file {
             disk::send(Job::Remove(record_path(&self.dir, seq)));
             self.show();
