@@ -194,7 +194,7 @@ impl Leg {
 
     /// Bytes that the mirror will not get, unless they are on disk.
     fn missed(&self, tally: &mut Tally, bytes: usize) {
-        if !self.recorder.as_ref().is_some_and(Recorder::is_on) {
+        if !self.recorder.as_ref().is_some_and(Recorder::keeps) {
             tally.add(C::MirrorDroppedBytes, bytes as u64);
         }
     }

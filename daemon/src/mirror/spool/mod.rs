@@ -294,7 +294,7 @@ impl Spool {
         for (victim, entry) in over {
             let Some(entry) = entry else { continue };
             if let Some(recording) = entry.recording {
-                recording.close();
+                recording.lose();
             }
             disk::send(Job::Remove(record_path(&self.dir, victim)));
             self.count_dropped(&format!("its max_bytes ({most} bytes) are reached"));

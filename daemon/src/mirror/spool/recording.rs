@@ -44,6 +44,8 @@ pub(super) struct Recording {
     written: AtomicU64,
     /// Nothing is added to the file any more.
     closed: AtomicBool,
+    /// It was given up.
+    lost: AtomicBool,
     /// There is more to be read from the file, or it is closed.
     pub(super) more: Notify,
 }
@@ -64,6 +66,7 @@ impl Recording {
             waiting: Mutex::default(),
             written: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             more: Notify::new(),
         })
     }
@@ -129,13 +132,19 @@ impl Recording {
         }
     }
 
+    /// Nothing is written any more, and what was is gone.
+    pub(super) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+        self.close();
+    }
+
     /// Whether there may be a file, now or in a moment.
     pub(super) fn has_file(&self) -> bool {
         self.told.load(Ordering::Acquire) || self.written.load(Ordering::Acquire) > 0
     }
 
     fn give_up(&self, spool: &Spool, why: &str) {
-        self.close();
+        self.lose();
         spool.drop_record(self.seq, why);
     }
 
@@ -201,8 +210,12 @@ impl Recorder {
         behind && spool.patience().disk_has_more(now) && recording.held.wake_when_drained(waker)
     }
 
-    /// Whether it is recorded still: a full disk or a full spool ends that.
-    pub(in crate::mirror) fn is_on(&self) -> bool {
+    /// Whether the mirror will get from the disk what it misses now: a full disk or a full spool ends that.
+    pub(in crate::mirror) fn keeps(&self) -> bool {
+        !self.0.lost.load(Ordering::Relaxed)
+    }
+
+    fn is_on(&self) -> bool {
         !self.0.closed.load(Ordering::Relaxed)
     }
 
