@@ -266,6 +266,12 @@ fn an_edit_keeps_what_waits_and_a_removal_takes_it_along() {
     assert_eq!((got[0].bytes.as_slice(), got[1].bytes.as_slice()), (&b"before the edit"[..], &b"after"[..]));
     drop(sink);
     assert_eq!(exchange(at, b"more").0, b"more");
+    until("it is whole on disk", || (whole(&daemon, "panel").len() == 1).then_some(()));
+    // Without its spool, what it kept is named.
+    daemon.mirror("panel", &spec.clone().without("/mirrors/0/spool"));
+    let error = daemon.status("panel")["last_error"]["text"].as_str().unwrap().to_owned();
+    assert!(error.contains("1 connections in") && error.contains("delete them"), "{error}");
+    daemon.mirror("panel", &spec);
     daemon.counts("panel", "spooledConnections", 1);
     daemon.call("flow.remove", json!({"id": "panel"})).unwrap();
     assert!(!daemon.state_dir().join("flows/panel.d").exists());

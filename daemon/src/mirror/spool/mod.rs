@@ -171,6 +171,7 @@ impl Drop for SpoolLease {
 /// Opens the spools of a flow's mirrors. One that can't be opened is said, and the flow serves without it.
 pub(super) async fn open(spec: &MirrorSpec, cx: &FlowContext) -> Result<Vec<Option<SpoolLease>>, FlowError> {
     let mut spools = Vec::new();
+    let mut used = Vec::new();
     for (i, leg) in spec.mirrors.iter().enumerate() {
         let Some(wanted) = &leg.spool else {
             spools.push(None);
@@ -184,6 +185,7 @@ pub(super) async fn open(spec: &MirrorSpec, cx: &FlowContext) -> Result<Vec<Opti
         let twin = if twins > 0 { format!("_{twins}") } else { String::new() };
         let dir = dir.join("spool").join(format!("{}{twin}", leg.address.to_string().replace(['[', ']', ':'], "_")));
         let dialler = Dialler { timeout: spec.connect_timeout.0, keepalive: spec.keepalive };
+        used.push(dir.clone());
         let settings = Settings { spec: wanted.clone(), address: leg.address.clone(), dialler };
         let (counters, report, budget) = (Arc::clone(&cx.counters), Arc::clone(&cx.report), Arc::clone(&cx.pool.budget));
         let opening = tokio::task::spawn_blocking({
@@ -199,7 +201,25 @@ pub(super) async fn open(spec: &MirrorSpec, cx: &FlowContext) -> Result<Vec<Opti
             }
         });
     }
+    if let Some(dir) = &cx.dir {
+        let (dir, report) = (dir.join("spool"), Arc::clone(&cx.report));
+        let _ = tokio::task::spawn_blocking(move || name_unused(&dir, &used, &report)).await;
+    }
     Ok(spools)
+}
+
+/// Says what is kept for mirrors that the flow no longer has, or that no longer have a spool.
+fn name_unused(dir: &Path, used: &[PathBuf], report: &Report) {
+    let Ok(spools) = std::fs::read_dir(dir) else { return };
+    for spool in spools.flatten().map(|entry| entry.path()).filter(|path| !used.contains(path)) {
+        let records = std::fs::read_dir(&spool).map_or(0, Iterator::count);
+        if records > 0 {
+            let place = spool.display();
+            let text =
+                format!("{records} connections in {place} are not played back: no mirror of this flow has that spool; delete them, or put it back");
+            report.failed(&place, &text);
+        }
+    }
 }
 
 /// What earlier runs left in `dir`.
