@@ -104,6 +104,7 @@ impl SpoolLease {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, spool| spool.strong_count() > 0);
         let known = open.get(dir).and_then(Weak::upgrade);
+        std::fs::create_dir_all(dir)?; // also for a known one: its flow may have been removed and made again
         let spool = match known {
             Some(spool) => spool,
             None => {
@@ -224,7 +225,6 @@ fn name_unused(dir: &Path, used: &[PathBuf], report: &Report) {
 
 /// What earlier runs left in `dir`.
 fn scan(dir: &Path) -> io::Result<Index> {
-    std::fs::create_dir_all(dir)?;
     let mut index = Index::default();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
