@@ -38,13 +38,6 @@ impl Redactor {
         }
     }
 
-    /// Gives this host another name wherever it stands.
-    pub fn learn_host(&mut self, name: &str) {
-        if let Some(addresses) = &mut self.addresses {
-            addresses.learn(name);
-        }
-    }
-
     /// The spec of a flow without its secrets: fields that its schema marks, and those with a telling name. Learns them,
     /// and the hosts that the spec names. What is left is still to be redacted as the document that it is part of.
     #[must_use]
