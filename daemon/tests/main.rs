@@ -31,3 +31,4 @@ mod service;
 mod store;
 mod supervise;
 mod support;
+mod unit_file;
