@@ -24,7 +24,7 @@ fn the_service_manager_hears_how_it_goes() {
     daemon.process.signal(rustix::process::Signal::HUP);
     let (reloading, text) = manager.hears("RELOADING=1", before);
     let usec: u64 = text.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap().parse().unwrap();
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_sec as u64 * 1_000_000;
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_sec.cast_unsigned() * 1_000_000;
     assert!(usec.abs_diff(now) < 20_000_000, "{usec} is not the clock's {now}");
     manager.hears("READY=1", reloading);
 

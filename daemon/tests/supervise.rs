@@ -59,7 +59,7 @@ impl Supervised {
 }
 
 fn signal(pid: u32, signal: Signal) {
-    kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
+    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
 }
 
 /// The fields of `/proc/<pid>/stat` after the name: state, parent, group, session.

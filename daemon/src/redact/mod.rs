@@ -56,7 +56,6 @@ impl Redactor {
                 let schemas = secrets::of_items(schemas);
                 items.iter().map(|item| self.value(&schemas, name, item, secret)).collect()
             }
-            Value::Null | Value::Bool(_) => value.clone(),
             Value::String(text) if secret => {
                 self.learn_secret(text);
                 REDACTED.into()
@@ -71,7 +70,7 @@ impl Redactor {
                 }
                 value.clone()
             }
-            Value::Number(_) => value.clone(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         }
     }
 

@@ -106,7 +106,9 @@ impl Reload {
             removed.len(),
             unchanged.len()
         );
-        failed.iter().for_each(|f| tracing::error!(flow = f.id, "{}", f.error));
+        for failure in failed {
+            tracing::error!(flow = failure.id, "{}", failure.error);
+        }
         if failed.is_empty() { Ok(()) } else { Err("some flows can't be changed") }
     }
 
