@@ -156,6 +156,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
         started: Instant::now(),
         stop: stop.now.clone(),
         metrics_public: settings.table.metrics_public,
+        wrong_file: settings.source.wrong.clone(),
     };
     let notify = Notify::from_env();
     let (times, stop_times) = watch::channel(StopTimes::new(settings.table.drain_timeout()));

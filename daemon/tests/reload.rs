@@ -128,8 +128,29 @@ fn a_service_looks_for_its_file_in_the_configuration_directory() {
     std::fs::write(dir.path().join("jeedom.toml"), flow("panel", &target, &sink)).unwrap();
     let daemon = prepare().start();
     assert_eq!(daemon.status("panel")["owner"], "file");
-    std::fs::write(dir.path().join("jeedom.toml"), "nonsense").unwrap();
-    let mut command = domoflux(["daemon", "--instance", "jeedom", "--state-dir"]);
-    command.arg(dir.path().join("state")).env("CONFIGURATION_DIRECTORY", dir.path());
-    assert_eq!(run(command).0, 78);
+}
+
+#[test]
+fn a_service_whose_file_is_wrong_at_boot_runs_what_it_ran_before() {
+    let (target, sink) = (echo(), Sink::start());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("jeedom.toml");
+    let good = flow("panel", &target, &sink);
+    std::fs::write(&file, &good).unwrap();
+    let mut daemon = Daemon::prepare()
+        .variable("CONFIGURATION_DIRECTORY", dir.path().to_str().unwrap())
+        .arg("--instance", "jeedom")
+        .start();
+    assert!(daemon.stop().success());
+    std::fs::write(&file, good.replace("target", "tarjet")).unwrap();
+    daemon.start_again();
+    assert_eq!(connect(daemon.listening("panel")).ask(b"as before"), b"as before");
+    let said = daemon.process.stderr();
+    assert!(said.contains("jeedom.toml:4:1") && said.contains("tarjet"), "{said}");
+    let degraded = |daemon: &Daemon| daemon.call("daemon.hello", serde_json::json!({"client": "test", "api": 1})).unwrap()["degraded"].to_string();
+    assert!(degraded(&daemon).contains("jeedom.toml is not taken"), "{}", degraded(&daemon));
+    // Mended, it is taken, and nothing is degraded any more.
+    std::fs::write(&file, &good).unwrap();
+    daemon.process.signal(Signal::HUP);
+    until("nothing is degraded", || (degraded(&daemon) == "[]").then_some(()));
 }

@@ -8,7 +8,7 @@ use crate::app::{self, AppError, Settings};
 use crate::config::DaemonTable;
 use crate::log::{Format, Log, LogLevel};
 use crate::service::supervise::{self, Supervisor};
-use crate::service::{ConfigSource, endpoint};
+use crate::service::{ConfigSource, Wrong, endpoint};
 use crate::units::{Bytes, Seconds};
 
 /// Run the daemon in the foreground.
@@ -76,10 +76,24 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         None => {}
     }
     let source = args.source();
-    let file = source.read().map_err(|e| Failure::with_code(e.to_string(), CONFIG))?;
+    let (file, wrong) = match source.read() {
+        Ok(file) => (file, None),
+        // A service that finds its file wrong at boot runs what it ran before: a slip in it must not unplug an alarm.
+        Err(error) if source.optional => (None, Some(error)),
+        Err(error) => return Err(Failure::with_code(error.to_string(), CONFIG)),
+    };
     let (in_file, file_flows) = file.map_or_else(Default::default, |f| (f.daemon, Some(f.flows)));
     let table = source.said.clone().over(in_file);
     let log = Log::start(table.log_level.unwrap_or_default(), table.log_format.unwrap_or_else(Format::of_stderr));
+    if let Some(error) = wrong {
+        error.lines().for_each(|line| tracing::error!("{line}"));
+        let text = format!(
+            "{} is not taken: the flows are those of the last start",
+            source.path.as_deref().unwrap_or(Path::new("")).display()
+        );
+        tracing::error!("{text}");
+        source.wrong.set(Some(text));
+    }
     let state_dir = table.state_dir.clone().map_or_else(|| default_state_dir(&args.instance), Ok)?;
     let mut settings = Settings::new(&args.instance, std::path::absolute(state_dir)?);
     if let Some(listen) = table.listen {
@@ -108,6 +122,7 @@ impl Args {
         ConfigSource {
             optional: asked_for.is_none(),
             path: asked_for.or_else(looked_for),
+            wrong: Wrong::default(),
             said: DaemonTable {
                 listen: self.listen,
                 state_dir: self.state_dir.clone(),

@@ -90,6 +90,7 @@ fn openrpc() -> Result<serde_json::Value, Failure> {
         started: std::time::Instant::now(),
         stop: tokio_util::sync::CancellationToken::new(),
         metrics_public: false,
+        wrong_file: crate::service::Wrong::default(),
     };
     Ok(method_table(daemon).openrpc())
 }

@@ -293,7 +293,7 @@ fn hello(daemon: &Daemon, params: &Hello) -> Result<HelloResult, ErrorObjectOwne
         uptime: daemon.started.elapsed().as_secs(),
         instance: daemon.instance.clone(),
         state_dir: daemon.state_dir.display().to_string(),
-        degraded: daemon.flows.means().store.degraded().map(str::to_owned).into_iter().collect(),
+        degraded: daemon.flows.means().store.degraded().map(str::to_owned).into_iter().chain(daemon.wrong_file.get()).collect(),
     })
 }
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::flow::Flows;
 use crate::log::Log;
+use crate::service::Wrong;
 
 pub use auth::{Token, TokenError};
 pub use error::ErrorKind;
@@ -41,6 +42,8 @@ pub struct Daemon {
     pub instance: String,
     /// Where its state is.
     pub state_dir: PathBuf,
+    /// Why the configuration file was not taken when it was last read.
+    pub wrong_file: Wrong,
     /// Differs at every start, so that a client knows that cursors and counters began anew.
     pub boot_id: String,
     /// When it started, in milliseconds since the Unix epoch.

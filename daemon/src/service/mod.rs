@@ -15,6 +15,6 @@ pub mod watchdog;
 
 pub use endpoint::Endpoint;
 pub use notify::Notify;
-pub use reload::ConfigSource;
+pub use reload::{ConfigSource, Wrong};
 pub use status::keep_told;
 pub use stop::{Stop, StopTimes};

@@ -1,7 +1,7 @@
 //! Reading the configuration file again while the daemon runs.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
@@ -21,6 +21,24 @@ pub struct ConfigSource {
     pub optional: bool,
     /// What the command line says, which comes before what the file says.
     pub said: DaemonTable,
+    /// Why the file was not taken when it was last read.
+    pub wrong: Wrong,
+}
+
+/// Why a file was not taken, if it was not. Its copies share what they say.
+#[derive(Clone, Debug, Default)]
+pub struct Wrong(Arc<Mutex<Option<String>>>);
+
+impl Wrong {
+    /// What is wrong.
+    pub fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something is, or nothing any more.
+    pub fn set(&self, what: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
 }
 
 impl ConfigSource {
@@ -81,7 +99,9 @@ impl Reload {
             }
             Ok(Err(error)) => {
                 error.lines().for_each(|line| tracing::error!("{line}"));
-                tracing::error!("{} is not taken: nothing is changed", path.display());
+                let text = format!("{} is not taken: nothing is changed", path.display());
+                tracing::error!("{text}");
+                self.source.wrong.set(Some(text));
                 return Err("the file is wrong");
             }
             Err(_) => return Err("reading the file failed"),
@@ -97,6 +117,7 @@ impl Reload {
             }
             "the flows are refused"
         })?;
+        self.source.wrong.set(None);
         self.take(self.source.said.clone().over(file.daemon));
         let Synced { created, changed, unchanged, removed, failed } = &synced;
         tracing::info!(
