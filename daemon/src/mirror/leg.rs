@@ -124,6 +124,13 @@ impl Leg {
         }
     }
 
+    /// Puts a header before its first byte. It goes out with the first batch.
+    pub(super) fn begin_with(&mut self, header: &[u8], shared: &Shared) {
+        let (budget, can_go) = (&shared.pool.budget, self.spec(shared).when_full != WhenFull::Block);
+        let held = self.held.get_or_insert_with(|| budget.shelve(can_go));
+        let _ = held.push(header, budget); // when the budget has taken it back, the next poll finds that out
+    }
+
     pub(super) fn is_gone(&self) -> bool {
         matches!(self.link, Link::Gone)
     }
@@ -185,7 +192,7 @@ impl Leg {
     pub(super) fn offer(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>, data: &[u8]) {
         // A small buffer is not filled up with what could be written.
         let batch = BATCH_BYTES.min(self.spec(shared).buffer.0 as usize / 4);
-        let enough = self.held_len() + data.len() >= batch;
+        let enough = self.held_len() + data.len() >= batch || self.spec(shared).to_client;
         let _ = self.poll_dial(cx, shared, turn.tally, enough);
         if enough && !self.pressed {
             self.write_held(cx, shared, turn);

@@ -99,9 +99,18 @@ impl Sink {
 
     /// Does `first` with every connection before it reads.
     pub(crate) fn start_with(first: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        Self::start_there((Ipv4Addr::LOCALHOST, 0).into(), first)
+    }
+
+    /// At this address.
+    pub(crate) fn start_at(at: SocketAddr) -> Self {
+        Self::start_there(at, |_, _| {})
+    }
+
+    fn start_there(at: SocketAddr, first: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let records: Arc<Records> = Arc::default();
         let kept = Arc::clone(&records);
-        let server = Server::start(move |number, mut stream| {
+        let server = Server::start_at((at.ip(), at.port()), move |number, mut stream| {
             kept.update(number, |_| {});
             first(number, &mut stream);
             let mut part = vec![0; 64 << 10];
