@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::counters::C;
 use super::leg::Leg;
-use super::proxy::{self, Caller, NoCaller};
+use super::proxy::{Caller, NoCaller};
 use super::relay::Relay;
 use super::shared::{Active, Shared};
 use super::spec::MirrorLeg;
@@ -80,16 +80,13 @@ async fn open(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: 
     };
     let (target, target_address) = shared.targets.dial(caller.client).await?;
     shared.counters.add(C::TargetConnections as usize, 1);
-    let header = match caller.header(client.stream()?, &shared).and_then(|header| greet(&target, header, &shared)) {
+    let header = match caller.introduce(client.stream()?, &target, &shared) {
         Ok(header) => header,
         Err(error) => {
-            shared.counters.add(C::TargetErrPkts as usize, 1);
-            let text = format!(
-                "target {target_address}: it does not take the PROXY header: {}; client {} is closed",
-                reason(&error),
-                caller.client
-            );
-            shared.report.failed(target_address, &text);
+            let why = format!("it does not take the PROXY header: {}", reason(&error));
+            shared
+                .report
+                .failed(target_address, &format!("target {target_address}: {why}; client {} is closed", caller.client));
             return None;
         }
     };
@@ -120,16 +117,6 @@ fn refuse(from: SocketAddr, why: &NoCaller, shared: &Shared) {
             shared.report.refused(&format!("proxy {from} refused: {why}"));
         }
     }
-}
-
-/// Sends the target the header, if there is one; the answer is what the mirrors get.
-fn greet(target: &TcpStream, header: Option<Vec<u8>>, shared: &Shared) -> std::io::Result<Option<Vec<u8>>> {
-    if let Some(header) = &header {
-        proxy::begin(target, header)?;
-        shared.counters.add(C::TargetTxPkts as usize, 1);
-        shared.counters.add(C::TargetTxBytes as usize, header.len() as u64);
-    }
-    Ok(header)
 }
 
 /// Dials the mirrors without which the client is refused. The others are dialled while the stream runs.

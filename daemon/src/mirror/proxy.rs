@@ -8,6 +8,7 @@ use rustix::net::{SendFlags, send};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::counters::C;
 use super::shared::Shared;
 use super::spec::{MirrorSpec, ProxyProtocol};
 use crate::net::proxy::{Header, Version, decode, encode};
@@ -51,16 +52,20 @@ impl ProxyProtocol {
 impl Caller {
     /// The client of a connection from `from`, after the header, if there has to be one.
     pub(super) async fn of(stream: &TcpStream, from: SocketAddr, shared: &Shared) -> Result<Self, NoCaller> {
-        if !shared.spec.trusts(from) {
-            return Ok(Self { client: from, server: None });
+        if shared.spec.trusts(from) {
+            // Boxed, because most connections have none, and all have room for the largest part of their opening.
+            return Box::pin(Self::behind(stream, from, shared)).await;
         }
+        Ok(Self { client: from, server: None })
+    }
+
+    async fn behind(stream: &TcpStream, proxy: SocketAddr, shared: &Shared) -> Result<Self, NoCaller> {
         let within = shared.spec.connect_timeout;
-        let header = match timeout(within.0, read(stream)).await {
-            Ok(header) => header?,
-            Err(_) => return Err(NoCaller::Wrong(format!("its PROXY header is not there after {within}"))),
+        let Ok(header) = timeout(within.0, read(stream)).await else {
+            return Err(NoCaller::Wrong(format!("its PROXY header is not there after {within}")));
         };
-        let caller = match header {
-            Header::Local => Self { client: from, server: None },
+        let caller = match header? {
+            Header::Local => Self { client: proxy, server: None },
             Header::Relayed { client, server } => Self { client, server: Some(server) },
         };
         if shared.spec.allows(caller.client.ip()) {
@@ -70,11 +75,20 @@ impl Caller {
         }
     }
 
-    /// What the target and the mirrors get before the first byte, if they get anything.
-    pub(super) fn header(&self, stream: &TcpStream, shared: &Shared) -> io::Result<Option<Vec<u8>>> {
+    /// Tells the target whose connection it is, if it is to be told. The answer is the header, which the mirrors get as well.
+    pub(super) fn introduce(&self, client: &TcpStream, target: &TcpStream, shared: &Shared) -> io::Result<Option<Vec<u8>>> {
         let Some(version) = shared.spec.proxy_protocol.version() else { return Ok(None) };
-        let server = self.server.map_or_else(|| stream.local_addr(), Ok)?;
-        Ok(Some(encode(version, Header::Relayed { client: self.client, server })))
+        let server = self.server.map_or_else(|| client.local_addr(), Ok);
+        let header = server.map(|server| encode(version, Header::Relayed { client: self.client, server }));
+        let sent = header.and_then(|header| begin(target, &header).map(|()| header));
+        match &sent {
+            Ok(header) => {
+                shared.counters.add(C::TargetTxPkts as usize, 1);
+                shared.counters.add(C::TargetTxBytes as usize, header.len() as u64);
+            }
+            Err(_) => shared.counters.add(C::TargetErrPkts as usize, 1),
+        }
+        sent.map(Some)
     }
 }
 
@@ -117,7 +131,7 @@ async fn take(stream: &TcpStream, mut count: usize) -> io::Result<()> {
 }
 
 /// Writes a header to a connection that was just made. Its socket is empty and takes it whole.
-pub(super) fn begin(stream: &TcpStream, header: &[u8]) -> io::Result<()> {
+fn begin(stream: &TcpStream, header: &[u8]) -> io::Result<()> {
     match send(stream, header, SendFlags::NOSIGNAL) {
         Ok(n) if n == header.len() => Ok(()),
         Ok(_) => Err(io::ErrorKind::WriteZero.into()),

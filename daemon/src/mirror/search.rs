@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::targets::Targets;
+use super::targets::{Targets, dialler};
 use crate::net::{Address, DialError};
 
 /// How long a client waits for one target while it can turn to another: a SYN that was lost is sent again after a second.
@@ -28,7 +28,7 @@ pub(super) struct Search<'a> {
 
 /// How the client left a target.
 struct Left {
-    /// What it was known as then: up or down, and for the how manieth time.
+    /// What it was known as then: up or down, and for how many times that has changed.
     turns: u32,
     /// It has answered that nobody is there, or has no address.
     refused: bool,
@@ -98,7 +98,7 @@ impl<'a> Search<'a> {
         let address = self.targets.all().get(index)?;
         tokio::select! {
             biased;
-            dialled = self.targets.dialler(within).dial(address) => match dialled {
+            dialled = dialler(within).dial(address) => match dialled {
                 Ok(stream) => return Some((stream, index)),
                 Err(error) => self.failed(index, began, within, &error),
             },
@@ -114,7 +114,7 @@ impl<'a> Search<'a> {
         let (began, within, targets) = (Instant::now(), self.time_left(), self.targets);
         let dial = |index: usize| async move {
             let address = targets.all().get(index)?;
-            Some((index, targets.dialler(within).dial(address).await))
+            Some((index, dialler(within).dial(address).await))
         };
         let mut dials: FuturesUnordered<_> = indices.iter().copied().map(dial).collect();
         let ups = targets.known().ups;

@@ -63,6 +63,11 @@ impl Drop for InUse {
     }
 }
 
+/// How targets are dialled. They are probed for silence later, when a connection turns out to last.
+pub(super) fn dialler(timeout: Duration) -> Dialler {
+    Dialler { timeout, keepalive: false }
+}
+
 impl Targets {
     /// The targets of a spec, with what an earlier attempt of the flow has found out about them.
     pub(super) fn new(spec: &MirrorSpec, cx: &FlowContext) -> Arc<Self> {
@@ -99,9 +104,9 @@ impl Targets {
 
     /// A connection for this client, and where it leads. What fails is counted and reported.
     pub(super) async fn dial(&self, client: SocketAddr) -> Option<(TcpStream, &Address)> {
-        let [only] = self.all() else { return Search::new(self).run(client).await };
+        let [only] = self.all() else { return Box::pin(Search::new(self).run(client)).await };
         let began = Instant::now();
-        match self.dialler(self.timeout).dial(only).await {
+        match dialler(self.timeout).dial(only).await {
             Ok(stream) => {
                 self.answers(0);
                 Some((stream, only))
@@ -111,11 +116,6 @@ impl Targets {
                 None
             }
         }
-    }
-
-    #[expect(clippy::unused_self, reason = "it is how targets are dialled")]
-    pub(super) fn dialler(&self, timeout: Duration) -> Dialler {
-        Dialler { timeout, keepalive: false }
     }
 
     /// Says that no target has answered this client.
@@ -141,6 +141,8 @@ impl Targets {
         self.learn(index, |target| *target = Target { down: false, answered: Some(Instant::now()), ..*target });
         if let Some(address) = self.all().get(index) {
             self.report.mended(address);
+        }
+        if self.is_list() {
             self.report.mended(&self.addresses);
         }
     }
@@ -209,7 +211,7 @@ impl Targets {
                 () = self.until(|known| !is_down(known) || known.ups != ups) => backoff.reset(),
             }
             if is_down(&self.known()) {
-                match self.dialler(self.timeout).dial(address).await {
+                match dialler(self.timeout).dial(address).await {
                     Ok(stream) => {
                         proxy::say_it_is_a_probe(&stream, self.proxy_protocol);
                         self.answers(index);
