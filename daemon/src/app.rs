@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::flow::{Backoff, FlowSpec, Flows, Means};
 use crate::log::Log;
+use crate::mirror::spool;
 use crate::net::budget;
 use crate::rpc::{self, Daemon, Limits, Token, TokenError};
 use crate::store::Store;
@@ -21,6 +22,9 @@ use crate::text::{reason, unix_ms};
 
 /// How often counters that changed are written.
 const SAVE_EVERY: Duration = Duration::from_secs(300);
+
+/// How long what spools hold may take to be written at a stop.
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
 /// The owner of the flows of a configuration file.
 pub const FILE_OWNER: &str = "file";
@@ -113,7 +117,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
         token => token?,
     };
     let (store, stored) = Store::open(&settings.state_dir);
-    let flows = Flows::new(Means::new(settings.buffer_total, store));
+    let flows = Flows::new(Means::new(settings.buffer_total, store, Some(settings.state_dir.join("flows"))));
     flows.start_stored(stored.flows, stored.counters).await;
     tracing::info!(
         "domoflux {} started, instance {:?}, state in {}",
@@ -142,6 +146,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
     saver.abort();
     let cut = drain(&flows, settings.drain_timeout, &stop).await;
     let _ = api.await;
+    flush_spools().await;
     flows.means().store.close().await;
     let _ = std::fs::remove_file(endpoint_file(&settings.state_dir));
     tracing::info!("stopped, {cut} connections cut");
@@ -158,6 +163,13 @@ pub async fn drain(flows: &Flows, within: Duration, stop: &Stop) -> usize {
         }
     };
     flows.shut_down(enough).await
+}
+
+/// Waits until what spools hold is written.
+pub async fn flush_spools() {
+    if !tokio::task::spawn_blocking(|| spool::flush(FLUSH_WITHIN)).await.unwrap_or(false) {
+        tracing::error!("the disk of the spools does not answer: what was to be kept last is lost");
+    }
 }
 
 async fn sync_file(flows: &Flows, wanted: &[FlowSpec]) {

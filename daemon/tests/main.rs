@@ -23,6 +23,7 @@ mod mirror_load;
 mod mirror_pace;
 mod mirror_proxy;
 mod mirror_settings;
+mod mirror_spool;
 mod mirror_targets;
 mod neighbours;
 mod store;

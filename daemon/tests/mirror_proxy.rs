@@ -281,3 +281,26 @@ fn a_probe_says_that_nobody_is_behind_it() {
     assert_eq!(back.one().bytes, b"PROXY UNKNOWN\r\n");
     daemon.counts("panel", "targetInUse", 1);
 }
+
+#[test]
+fn a_copy_that_is_played_back_begins_with_the_header() {
+    let (target, away) = (Sink::start(), Nobody::new());
+    let daemon = Daemon::start();
+    let spec = mirror(target.address(), &[away.address]).with("/proxy_protocol", "v1").with("/mirrors/0/spool", json!({}));
+    let at = daemon.mirror("panel", &spec);
+    let mut sent = Vec::new();
+    // The first finds out that the mirror is away, the others are not even offered to it; one has no byte of its own.
+    for (number, data) in [b"alarm".as_slice(), b"restored", b""].into_iter().enumerate() {
+        let mut client = connect(at);
+        sent.push([v1_for(client.local_addr().unwrap(), at).as_slice(), data].concat());
+        client.send(data);
+        client.finish();
+        assert_eq!(client.receive_all(), (Vec::new(), End::Fin));
+        assert_eq!(target.ended(number + 1)[number].bytes, sent[number]);
+        daemon.counts("panel", "spooledConnections", number as u64 + 1);
+    }
+    let back = Sink::start_at(away.address);
+    let got: Vec<_> = back.ended(3).into_iter().map(|record| (record.bytes, record.end)).collect();
+    let expected: Vec<_> = sent.into_iter().map(|bytes| (bytes, Some(End::Fin))).collect();
+    assert_eq!(got, expected);
+}

@@ -20,6 +20,7 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -83,6 +84,9 @@ pub struct FlowContext {
     pub pool: Arc<RelayPool>,
     /// What the flow's attempts leave to the next one.
     pub kept: Arc<Kept>,
+    /// A directory for the flow's files, which goes when the flow is removed. It need not exist. There is none where
+    /// nothing outlives the process.
+    pub dir: Option<PathBuf>,
     drain: CancellationToken,
 }
 

@@ -272,6 +272,7 @@ impl Supervisor {
             report: Arc::clone(&self.report),
             pool: Arc::clone(&self.means.pool),
             kept: Arc::clone(&self.kept),
+            dir: self.means.dir_of(&self.id),
             drain,
         };
         let opening = contain(Box::pin(async move { flow.open(cx).await }));

@@ -14,6 +14,7 @@ mod search;
 mod shared;
 mod spec;
 mod spec_check;
+pub(crate) mod spool;
 mod targets;
 mod turn;
 
