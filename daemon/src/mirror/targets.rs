@@ -224,3 +224,64 @@ impl Targets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::counters::COUNTERS;
+
+    fn targets(list: &serde_json::Value) -> Arc<Targets> {
+        let addresses: Addresses = serde_json::from_value(list.clone()).unwrap();
+        let known = Known { targets: addresses.all().iter().map(|_| Target::default()).collect(), ups: 0, retired: false };
+        Arc::new(Targets {
+            addresses,
+            timeout: Duration::from_secs(1),
+            proxy_protocol: ProxyProtocol::None,
+            counters: Arc::new(Counters::new(COUNTERS)),
+            report: Arc::new(Report::new("panel", Arc::default())),
+            known: Mutex::new(known),
+            changed: Notify::new(),
+        })
+    }
+
+    async fn refusal() -> DialError {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        dialler(Duration::from_secs(1)).dial(&nobody.to_string().parse().unwrap()).await.unwrap_err()
+    }
+
+    fn in_use(targets: &Targets) -> u64 {
+        targets.counters.get(C::TargetInUse as usize)
+    }
+
+    #[tokio::test]
+    async fn the_first_that_is_not_down_is_in_use_until_a_later_attempt_says_so() {
+        let targets = targets(&serde_json::json!(["a.example:1", "b.example:1"]));
+        let guard = targets.in_use();
+        let mut seen = vec![in_use(&targets)];
+        let (began, error) = (Instant::now(), refusal().await);
+        targets.fails(0, began, &error, "");
+        seen.push(in_use(&targets));
+        targets.fails(1, began, &error, "");
+        seen.push(in_use(&targets));
+        targets.answers(1);
+        seen.push(in_use(&targets));
+        targets.answers(0);
+        seen.push(in_use(&targets));
+        assert_eq!(seen, [1, 2, 0, 2, 1]);
+        drop(guard);
+        targets.fails(0, Instant::now(), &error, "");
+        assert_eq!((in_use(&targets), targets.target(0).down), (1, true));
+    }
+
+    #[tokio::test]
+    async fn one_that_has_answered_somebody_since_is_not_down() {
+        let targets = targets(&serde_json::json!(["a.example:1", "b.example:1"]));
+        let (began, error) = (Instant::now(), refusal().await);
+        targets.answers(0);
+        targets.fails(0, began, &error, "");
+        assert!(!targets.target(0).down);
+        targets.fails(0, Instant::now(), &error, "");
+        assert!(targets.target(0).down);
+        assert_eq!(targets.counters.get(C::TargetErrConnect as usize), 2);
+    }
+}
