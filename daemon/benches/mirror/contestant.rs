@@ -66,10 +66,10 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Starts the proxy and waits until it accepts connections.
-    pub(crate) fn start(who: Contestant, target: SocketAddr, mirror: Option<SocketAddr>) -> Result<Self, String> {
+    pub(crate) fn start(who: Contestant, target: SocketAddr, mirror: Option<SocketAddr>, spool: bool) -> Result<Self, String> {
         let front = free_address();
         let folder = TempDir::with_prefix("mirror-bench-").map_err(|e| e.to_string())?;
-        let mut command = command(who, folder.path(), front, target, mirror)?;
+        let mut command = command(who, folder.path(), front, target, mirror, spool)?;
         let log = File::create(folder.path().join("log")).map_err(|e| e.to_string())?;
         let process = Process::start(&mut command, log)?;
         let mut proxy = Self { process, front, folder };
@@ -115,10 +115,17 @@ fn free_address() -> SocketAddr {
     }
 }
 
-fn command(who: Contestant, folder: &Path, front: SocketAddr, target: SocketAddr, mirror: Option<SocketAddr>) -> Result<Command, String> {
+fn command(
+    who: Contestant,
+    folder: &Path,
+    front: SocketAddr,
+    target: SocketAddr,
+    mirror: Option<SocketAddr>,
+    spool: bool,
+) -> Result<Command, String> {
     let config = folder.join("config");
     let text = match who {
-        Domoflux => domoflux_config(front, target, mirror.ok_or("a mirror needs a mirror")?),
+        Domoflux => domoflux_config(front, target, mirror.ok_or("a mirror needs a mirror")?, spool),
         Nginx => nginx_config(folder, front, target),
         Haproxy => haproxy_config(front, target),
         Direct | Socat => String::new(),
@@ -135,7 +142,9 @@ fn command(who: Contestant, folder: &Path, front: SocketAddr, target: SocketAddr
     Ok(command)
 }
 
-fn domoflux_config(front: SocketAddr, target: SocketAddr, mirror: SocketAddr) -> String {
+fn domoflux_config(front: SocketAddr, target: SocketAddr, mirror: SocketAddr, spool: bool) -> String {
+    // More than any sample sends, so that all of it is kept.
+    let spool = if spool { "spool = { max_bytes = \"64 GiB\" }" } else { "" };
     format!(
         r#"[flow.bench]
 kind = "mirror"
@@ -144,6 +153,7 @@ target = "{target}"
 [[flow.bench.mirrors]]
 address = "{mirror}"
 from_client = true
+{spool}
 "#
     )
 }

@@ -23,6 +23,7 @@ mod process;
 mod role;
 mod server;
 mod speed;
+mod spool;
 mod stage;
 mod table;
 mod trouble;
@@ -94,10 +95,11 @@ impl Run {
     }
 
     fn all(mut self) -> ExitCode {
-        let steps: [(&str, Step); 6] = [
+        let steps: [(&str, Step); 7] = [
             ("speed", Self::speed),
             ("memory", Self::memory),
             ("trouble", Self::trouble),
+            ("spool", Self::spool),
             ("held", Self::held),
             ("flood", Self::flood),
             ("size", Self::size),
@@ -200,6 +202,19 @@ impl Run {
         );
         self.verdicts
             .extend(latest.map(|(v, state)| Verdict::at_most("p99 with a mirror in trouble, times healthy", v, 1.25, None).with_note(worst(state))));
+    }
+
+    fn spool(&mut self) {
+        let title = "A spool: without one as it is, the others as a ratio to it; median of the rounds [least–most]";
+        let mut table = Table::new(title, &spool::FIGURES, spool::STATES.to_vec());
+        self.each_round("spool", self.options.rounds, |run, round| {
+            spool::round(&mut table, round, &run.options.sizes, &mut run.faults);
+        });
+        table.print();
+        self.json.insert("spool".to_owned(), table.json());
+        for (state, what) in spool::STATES[1..].iter().zip(["one stream with a spool, of without", "the same with the mirror away"]) {
+            self.verdicts.extend(table.ratio("bulk", state).map(|s| Verdict::at_least(what, s.median, 0.95, None)));
+        }
     }
 
     fn held(&mut self) {

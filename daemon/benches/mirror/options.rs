@@ -8,10 +8,10 @@ use crate::contestant::Contestant;
 pub(crate) const USAGE: &str = "\
 usage: mirror [--quick] [--rounds N] [--only NAME[,NAME...]] [--json FILE] [--wait SECONDS]
   names: direct, domoflux, nginx, haproxy, socat (who takes part; direct always does)
-         speed, memory, trouble, held, flood, size (what is measured)";
+         speed, memory, trouble, spool, held, flood, size (what is measured)";
 
 /// What can be measured by itself.
-pub(crate) const SECTIONS: [&str; 6] = ["speed", "memory", "trouble", "held", "flood", "size"];
+pub(crate) const SECTIONS: [&str; 7] = ["speed", "memory", "trouble", "spool", "held", "flood", "size"];
 
 pub(crate) struct Options {
     pub(crate) rounds: usize,

@@ -32,15 +32,21 @@ pub(crate) struct Ends {
     pub(crate) mirror: &'static str,
     /// Client and target on a processor each.
     pub(crate) apart: bool,
+    /// The mirror has a spool.
+    pub(crate) spool: bool,
 }
 
 impl Ends {
-    pub(crate) const BULK: Self = Self { target: "blocks", mirror: "bulk-mirror", apart: false };
-    pub(crate) const ECHO: Self = Self { target: "echo", mirror: "mirror", apart: false };
+    pub(crate) const BULK: Self = Self { target: "blocks", mirror: "bulk-mirror", apart: false, spool: false };
+    pub(crate) const ECHO: Self = Self { target: "echo", mirror: "mirror", apart: false, spool: false };
     pub(crate) const LATENCY: Self = Self { apart: true, ..Self::ECHO };
     /// With a mirror in trouble, or `None`: a healthy one.
     pub(crate) fn with(self, trouble: Option<&'static str>) -> Self {
         Self { mirror: trouble.unwrap_or(self.mirror), ..self }
+    }
+
+    pub(crate) fn spooled(self, spool: bool) -> Self {
+        Self { spool, ..self }
     }
 
     /// Whether the mirror has to have everything.
@@ -48,7 +54,7 @@ impl Ends {
         [Self::BULK, Self::ECHO].iter().any(|ends| ends.mirror == self.mirror)
     }
 
-    pub(crate) const FLOOD: Self = Self { target: "count", mirror: "stuck", apart: false };
+    pub(crate) const FLOOD: Self = Self { target: "count", mirror: "stuck", apart: false, spool: false };
 }
 
 impl Stage {
@@ -58,7 +64,7 @@ impl Stage {
         let (mirror, mirror_at) = Role::serve(ends.mirror, Place::Anywhere)?;
         let proxy = match who {
             Contestant::Direct => None,
-            _ => Some(Proxy::start(who, target_at, Some(mirror_at))?),
+            _ => Some(Proxy::start(who, target_at, Some(mirror_at), ends.spool)?),
         };
         let front = proxy.as_ref().map_or(target_at, |p| p.front);
         Ok(Self { front, proxy, target, mirror, clients })

@@ -4,12 +4,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::counters::C;
+use super::patience::Patience;
 use super::shared::Shared;
 use super::spec::{MirrorLeg, WhenFull};
 use super::spool::{End, Recorder};
@@ -23,14 +23,6 @@ const BATCH_BYTES: usize = 16 << 10;
 
 /// How much of a mirror's own bytes is read at once.
 const READ_SIZE: usize = 16 << 10;
-
-/// The main stream waits this long for a mirror without counting it. A mirror that is done by then takes its copy at
-/// more than 250 MB/s (the kernel calls a socket writable when a third of its buffer, over a megabyte here, is free),
-/// so only a stream that is faster than any network of a home is slowed down by this.
-const PATIENCE_FREE: Duration = Duration::from_millis(5);
-/// How long it waits beyond that: this at once, and in the long run this part of the time.
-const PATIENCE_AT_ONCE: Duration = Duration::from_millis(20);
-const PATIENCE_PART: u32 = 20;
 
 enum Link {
     /// Not dialled yet: that is done together with the first batch of writes, when client and target have been served.
@@ -46,40 +38,6 @@ enum Lost {
     Full,
     Memory,
     Io(io::Error),
-}
-
-/// How long the main stream has waited for a mirror that it need not wait for. Waits are forgotten at the rate at which
-/// they are allowed, so that an old connection can't be held longer than a young one.
-struct Patience {
-    /// In microseconds.
-    waited: u32,
-    as_of: Tick,
-    since: Option<Tick>,
-}
-
-impl Patience {
-    fn new() -> Self {
-        Self { waited: 0, as_of: Tick::now(), since: None }
-    }
-
-    /// Waits, unless it has waited too long.
-    fn has_more(&mut self, now: Tick) -> bool {
-        let this_time = now.since(*self.since.get_or_insert(now));
-        self.remembered(now) + this_time.saturating_sub(PATIENCE_FREE) < PATIENCE_AT_ONCE
-    }
-
-    fn remembered(&self, now: Tick) -> Duration {
-        Duration::from_micros(self.waited.into()).saturating_sub(now.since(self.as_of) / PATIENCE_PART)
-    }
-
-    /// The mirror has caught up.
-    fn end(&mut self, now: Tick) {
-        if let Some(since) = self.since.take() {
-            let waited = self.remembered(now) + now.since(since).saturating_sub(PATIENCE_FREE);
-            self.waited = waited.as_micros().try_into().unwrap_or(u32::MAX);
-            self.as_of = now;
-        }
-    }
 }
 
 /// What a poll of a leg did.
@@ -159,8 +117,10 @@ impl Leg {
             Link::Waiting | Link::Dialling(_) => self.held_len() as u64 >= self.spec(shared).buffer.0 / 2,
             Link::Gone => false,
         };
-        let disk_behind = self.recorder.as_ref().is_some_and(|recorder| recorder.is_behind(cx.waker()));
-        if !behind && !disk_behind {
+        if self.recorder.as_ref().is_some_and(|recorder| recorder.holds_up(cx.waker(), now)) {
+            return true;
+        }
+        if !behind {
             self.patience.end(now);
             return self.blocks(shared);
         }
@@ -246,7 +206,7 @@ impl Leg {
 
     /// Bytes that the mirror will not get, unless they are on disk.
     fn missed(&self, tally: &mut Tally, bytes: usize) {
-        if !self.recorder.as_ref().is_some_and(Recorder::is_on) {
+        if !self.recorder.as_ref().is_some_and(Recorder::keeps) {
             tally.add(C::MirrorDroppedBytes, bytes as u64);
         }
     }

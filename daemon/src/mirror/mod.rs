@@ -8,6 +8,7 @@ mod connection;
 mod counters;
 mod flow;
 mod leg;
+mod patience;
 mod proxy;
 mod relay;
 mod search;

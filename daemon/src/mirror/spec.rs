@@ -63,7 +63,7 @@ pub struct MirrorSpec {
     #[schemars(title = "PROXY protocol", extend("x-advanced" = true))]
     pub proxy_protocol: ProxyProtocol,
 
-    /// Proxies whose connections begin with a PROXY header: the client that it names counts, for allow and for proxy_protocol.
+    /// Proxies whose connections begin with a PROXY header: the client that it names counts, for who is allowed and for what is passed on.
     #[serde(default)]
     #[expect(clippy::doc_markdown, reason = "the text is for a form")]
     #[schemars(title = "Trusted proxies", with = "Vec<String>", length(max = 1000), extend("x-advanced" = true, "examples" = [["127.0.0.1"]]))]

@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::counters::C;
+use super::patience::Patience;
 use super::spec::{MirrorSpec, SpoolSpec};
 use crate::flow::{Counters, FlowContext, FlowError, Problem, Problems, Report};
 use crate::net::{Address, Budget, Dialler};
@@ -76,6 +77,8 @@ pub(super) struct Spool {
     waiting: Notify,
     later: Mutex<Vec<Arc<Recording>>>,
     use_: Mutex<Use>,
+    /// How long connections have waited for the disk.
+    patience: Mutex<Patience>,
 }
 
 /// Who uses a spool.
@@ -101,6 +104,7 @@ impl SpoolLease {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, spool| spool.strong_count() > 0);
         let known = open.get(dir).and_then(Weak::upgrade);
+        std::fs::create_dir_all(dir)?; // also for a known one: its flow may have been removed and made again
         let spool = match known {
             Some(spool) => spool,
             None => {
@@ -114,6 +118,7 @@ impl SpoolLease {
                     waiting: Notify::new(),
                     later: Mutex::default(),
                     use_: Mutex::default(),
+                    patience: Mutex::new(Patience::new()),
                 });
                 open.insert(dir.to_owned(), Arc::downgrade(&spool));
                 spool
@@ -129,7 +134,7 @@ impl SpoolLease {
             use_.leases += 1;
             if use_.leases == 1 {
                 spool.index().interrupt();
-                use_.player = Some(tokio::spawn(player::play(Arc::downgrade(&spool))).abort_handle());
+                use_.player = Some(tokio::spawn(player::keep_playing(Arc::downgrade(&spool))).abort_handle());
             }
         }
         spool.show();
@@ -167,6 +172,7 @@ impl Drop for SpoolLease {
 /// Opens the spools of a flow's mirrors. One that can't be opened is said, and the flow serves without it.
 pub(super) async fn open(spec: &MirrorSpec, cx: &FlowContext) -> Result<Vec<Option<SpoolLease>>, FlowError> {
     let mut spools = Vec::new();
+    let mut used = Vec::new();
     for (i, leg) in spec.mirrors.iter().enumerate() {
         let Some(wanted) = &leg.spool else {
             spools.push(None);
@@ -180,6 +186,7 @@ pub(super) async fn open(spec: &MirrorSpec, cx: &FlowContext) -> Result<Vec<Opti
         let twin = if twins > 0 { format!("_{twins}") } else { String::new() };
         let dir = dir.join("spool").join(format!("{}{twin}", leg.address.to_string().replace(['[', ']', ':'], "_")));
         let dialler = Dialler { timeout: spec.connect_timeout.0, keepalive: spec.keepalive };
+        used.push(dir.clone());
         let settings = Settings { spec: wanted.clone(), address: leg.address.clone(), dialler };
         let (counters, report, budget) = (Arc::clone(&cx.counters), Arc::clone(&cx.report), Arc::clone(&cx.pool.budget));
         let opening = tokio::task::spawn_blocking({
@@ -195,12 +202,29 @@ pub(super) async fn open(spec: &MirrorSpec, cx: &FlowContext) -> Result<Vec<Opti
             }
         });
     }
+    if let Some(dir) = &cx.dir {
+        let (dir, report) = (dir.join("spool"), Arc::clone(&cx.report));
+        let _ = tokio::task::spawn_blocking(move || name_unused(&dir, &used, &report)).await;
+    }
     Ok(spools)
+}
+
+/// Says what is kept for mirrors that the flow no longer has, or that no longer have a spool.
+fn name_unused(dir: &Path, used: &[PathBuf], report: &Report) {
+    let Ok(spools) = std::fs::read_dir(dir) else { return };
+    for spool in spools.flatten().map(|entry| entry.path()).filter(|path| !used.contains(path)) {
+        let records = std::fs::read_dir(&spool).map_or(0, Iterator::count);
+        if records > 0 {
+            let place = spool.display();
+            let text =
+                format!("{records} connections in {place} are not played back: no mirror of this flow has that spool; delete them, or put it back");
+            report.failed(&place, &text);
+        }
+    }
 }
 
 /// What earlier runs left in `dir`.
 fn scan(dir: &Path) -> io::Result<Index> {
-    std::fs::create_dir_all(dir)?;
     let mut index = Index::default();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
@@ -221,6 +245,10 @@ fn scan(dir: &Path) -> io::Result<Index> {
 impl Spool {
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn patience(&self) -> MutexGuard<'_, Patience> {
+        self.patience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn settings(&self) -> Settings {
@@ -286,7 +314,7 @@ impl Spool {
         for (victim, entry) in over {
             let Some(entry) = entry else { continue };
             if let Some(recording) = entry.recording {
-                recording.close();
+                recording.lose();
             }
             disk::send(Job::Remove(record_path(&self.dir, victim)));
             self.count_dropped(&format!("its max_bytes ({most} bytes) are reached"));
@@ -297,11 +325,10 @@ impl Spool {
     /// Forgets a record, delivered or not.
     fn remove(&self, seq: u64) -> bool {
         let Some(entry) = self.index().remove(seq) else { return false };
-        let mut has_file = entry.bytes > 0;
-        if let Some(recording) = entry.recording {
+        let has_file = entry.recording.is_none_or(|recording| {
             recording.close();
-            has_file |= recording.has_file();
-        }
+            recording.has_file()
+        });
         if has_file {
             disk::send(Job::Remove(record_path(&self.dir, seq)));
             self.show();

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -38,7 +38,6 @@ const MOST_TRIES: u32 = 10;
 const LONGEST_TRIED: Duration = Duration::from_secs(600);
 
 /// What became of one playing back.
-#[derive(Debug)]
 enum Outcome {
     Delivered,
     /// Why not, and whether the mirror had got everything.
@@ -56,8 +55,23 @@ impl Outcome {
     }
 }
 
-/// Plays back what waits, for as long as the spool is used.
-pub(super) async fn play(spool: Weak<Spool>) {
+/// Plays back what waits, for as long as the spool is used. A defect costs a record its turn, not the spool its player.
+pub(super) async fn keep_playing(spool: Weak<Spool>) {
+    loop {
+        let mut player = JoinSet::new(); // dropped with this task, it ends the other
+        player.spawn(play(spool.clone()));
+        let Some(Err(error)) = player.join_next().await else { return };
+        let Some(spool) = spool.upgrade() else { return };
+        spool.report.failed(
+            &"player of the spool",
+            &format!("playing back failed inside: {error}; this is a defect of domoflux, please report it"),
+        );
+        spool.index().interrupt();
+        tokio::time::sleep(LONGEST_PAUSE).await;
+    }
+}
+
+async fn play(spool: Weak<Spool>) {
     let Some(spool) = spool.upgrade() else { return };
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut playing: JoinSet<(u64, Outcome)> = JoinSet::new();
@@ -83,12 +97,11 @@ pub(super) async fn play(spool: Weak<Spool>) {
         }
         let Some(seq) = spool.index().first_waiting() else { continue };
         let Some((doubtful, reader)) = spool.examine(seq).await else { continue };
-        tracing::debug!("spool: playing back connection {seq}");
         spool.index().put(seq, Place::Playing);
         spool.show();
-        let (caught_up, mut has_caught_up) = oneshot::channel();
-        let task = Playing { spool: Arc::clone(&spool), seq, doubtful };
-        playing.spawn(async move { (seq, task.run(reader, stream, caught_up).await) });
+        let caught_up = Arc::new(Notify::new());
+        let task = Playing { spool: Arc::clone(&spool), seq, doubtful, caught_up: Arc::clone(&caught_up) };
+        playing.spawn(async move { (seq, task.run(reader, stream).await) });
         loop {
             tokio::select! {
                 Some(done) = playing.join_next() => {
@@ -100,7 +113,7 @@ pub(super) async fn play(spool: Weak<Spool>) {
                         break;
                     }
                 }
-                Ok(()) = &mut has_caught_up => {
+                () = caught_up.notified() => {
                     spool.index().put(seq, Place::Following);
                     spool.show();
                     break;
@@ -168,7 +181,6 @@ impl Spool {
     /// Does what follows from the outcome. The answer is whether the mirror should be left alone for a moment.
     async fn settle(&self, done: Option<(u64, Outcome)>, backoff: &mut Backoff) -> bool {
         let Some((seq, outcome)) = done else { return false };
-        tracing::debug!("spool: connection {seq}: {outcome:?}");
         match outcome {
             Outcome::Delivered => {
                 backoff.reset();
@@ -214,6 +226,8 @@ struct Playing {
     spool: Arc<Spool>,
     seq: u64,
     doubtful: bool,
+    /// Told when it has played everything that its client has sent so far.
+    caught_up: Arc<Notify>,
 }
 
 /// How the bytes of a record ended.
@@ -224,8 +238,8 @@ enum Sent {
 }
 
 impl Playing {
-    async fn run(self, reader: Reader, mut stream: TcpStream, caught_up: oneshot::Sender<()>) -> Outcome {
-        let (outcome, reset) = match self.deliver(reader, &mut stream, caught_up).await {
+    async fn run(self, reader: Reader, mut stream: TcpStream) -> Outcome {
+        let (outcome, reset) = match self.deliver(reader, &mut stream).await {
             Ok(Sent::Whole) => (Outcome::Delivered, false),
             Ok(Sent::Cut) => (Outcome::Delivered, true),
             Err(lost) => (lost, true),
@@ -237,12 +251,12 @@ impl Playing {
         outcome
     }
 
-    async fn deliver(&self, reader: Reader, stream: &mut TcpStream, caught_up: oneshot::Sender<()>) -> Result<Sent, Outcome> {
+    async fn deliver(&self, reader: Reader, stream: &mut TcpStream) -> Result<Sent, Outcome> {
         let (mut read, mut write) = stream.split();
         let mut silence = std::pin::pin!(forget_answers(&mut read).fuse());
         let mut closed = false;
         let sent = {
-            let mut sending = std::pin::pin!(self.send(reader, &mut write, caught_up));
+            let mut sending = std::pin::pin!(self.send(reader, &mut write));
             loop {
                 tokio::select! {
                     biased;
@@ -268,8 +282,7 @@ impl Playing {
         Ok(Sent::Whole)
     }
 
-    async fn send(&self, mut reader: Reader, write: &mut WriteHalf<'_>, caught_up: oneshot::Sender<()>) -> Result<Sent, Outcome> {
-        let mut caught_up = Some(caught_up);
+    async fn send(&self, mut reader: Reader, write: &mut WriteHalf<'_>) -> Result<Sent, Outcome> {
         loop {
             let (back, next) = reader.next().await;
             reader = back;
@@ -281,9 +294,7 @@ impl Playing {
                     self.spool.counters.add(C::MirrorTxPkts as usize, 1);
                 }
                 Next::CaughtUp => {
-                    if let Some(caught_up) = caught_up.take() {
-                        let _ = caught_up.send(());
-                    }
+                    self.caught_up.notify_one();
                     reader.more().await;
                 }
                 Next::End(end) if end.reset => return Ok(Sent::Cut),

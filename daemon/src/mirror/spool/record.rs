@@ -163,7 +163,9 @@ mod tests {
     fn record(data: &[Vec<u8>], end: Option<End>, played: bool) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         encode(&Chunk::Opened { at: 5, client: "[::1]:7" }, &mut out);
-        data.iter().for_each(|data| encode(&Chunk::Data(data), &mut out));
+        for data in data {
+            encode(&Chunk::Data(data), &mut out);
+        }
         if let Some(end) = end {
             encode(&Chunk::End(end), &mut out);
         }
@@ -180,7 +182,7 @@ mod tests {
         encode(&Chunk::Data(b"ab"), &mut out);
         encode(&Chunk::End(End { reset: false, live: true }), &mut out);
         encode(&Chunk::Played, &mut out);
-        let hex: String = out.iter().map(|b| format!("{b:02x}")).collect();
+        let hex = out.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         let opened = "0b000000c5eb757c0101000000000000003a3a31";
         assert_eq!(hex, format!("646673706f6f6c01{opened}02000000ee579f23026162010000001020fa84030200000000942b6fd504"));
     }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::disk::{self, Job};
 use super::record::{self, Chunk, End, HEADER, LONGEST, MAGIC};
 use super::{Spool, record_path};
-use crate::net::{Budget, Held};
+use crate::net::{Budget, Held, Tick};
 use crate::text::reason;
 
 /// From how many bytes on they are handed to the disk's thread at once.
@@ -38,10 +38,14 @@ pub(super) struct Recording {
     /// It will be told of it within a second.
     pub(super) later: AtomicBool,
     end: Mutex<Option<End>>,
+    /// Since when its connection waits for the disk.
+    waiting: Mutex<Option<Tick>>,
     /// Bytes of the file.
     written: AtomicU64,
     /// Nothing is added to the file any more.
     closed: AtomicBool,
+    /// It was given up.
+    lost: AtomicBool,
     /// There is more to be read from the file, or it is closed.
     pub(super) more: Notify,
 }
@@ -59,8 +63,10 @@ impl Recording {
             told: AtomicBool::new(false),
             later: AtomicBool::new(false),
             end: Mutex::default(),
+            waiting: Mutex::default(),
             written: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             more: Notify::new(),
         })
     }
@@ -126,13 +132,19 @@ impl Recording {
         }
     }
 
+    /// Nothing is written any more, and what was is gone.
+    pub(super) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+        self.close();
+    }
+
     /// Whether there may be a file, now or in a moment.
     pub(super) fn has_file(&self) -> bool {
         self.told.load(Ordering::Acquire) || self.written.load(Ordering::Acquire) > 0
     }
 
     fn give_up(&self, spool: &Spool, why: &str) {
-        self.close();
+        self.lose();
         spool.drop_record(self.seq, why);
     }
 
@@ -181,14 +193,29 @@ impl Recorder {
         Self(recording)
     }
 
-    /// Whether so much waits for the disk that the connection should wait a moment.
-    /// If so, `waker` is woken when some of it is written.
-    pub(in crate::mirror) fn is_behind(&self, waker: &Waker) -> bool {
-        self.0.held.size() >= self.0.buffer / 2 && self.0.held.wake_when_drained(waker)
+    /// Whether so much waits for the disk that the connection waits a moment. If so, `waker` is woken when some of it is
+    /// written. All connections of the spool together wait a twentieth of the time; what does not get to the disk then
+    /// is given up.
+    pub(in crate::mirror) fn holds_up(&self, waker: &Waker, now: Tick) -> bool {
+        let recording = &self.0;
+        let waits_since = |since| {
+            let mut waiting = recording.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *waiting, since)
+        };
+        let behind = recording.held.size() >= recording.buffer / 2 && self.is_on();
+        let Some(spool) = recording.spool.upgrade() else { return false };
+        if let Some(since) = waits_since(behind.then_some(now)) {
+            spool.patience().add(now, now.since(since));
+        }
+        behind && spool.patience().disk_has_more(now) && recording.held.wake_when_drained(waker)
     }
 
-    /// Whether it is recorded still: a full disk or a full spool ends that.
-    pub(in crate::mirror) fn is_on(&self) -> bool {
+    /// Whether the mirror will get from the disk what it misses now: a full disk or a full spool ends that.
+    pub(in crate::mirror) fn keeps(&self) -> bool {
+        !self.0.lost.load(Ordering::Relaxed)
+    }
+
+    fn is_on(&self) -> bool {
         !self.0.closed.load(Ordering::Relaxed)
     }
 
