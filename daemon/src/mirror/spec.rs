@@ -65,7 +65,6 @@ pub struct MirrorSpec {
 
     /// Proxies whose connections begin with a PROXY header: the client that it names counts, for who is allowed and for what is passed on.
     #[serde(default)]
-    #[expect(clippy::doc_markdown, reason = "the text is for a form")]
     #[schemars(title = "Trusted proxies", with = "Vec<String>", length(max = 1000), extend("x-advanced" = true, "examples" = [["127.0.0.1"]]))]
     pub trusted_proxies: Vec<Network>,
 
