@@ -67,6 +67,12 @@ fn check_says_everything_that_is_wrong_with_its_place() {
     );
     let (code, _, said_again) = cli(&["daemon", "--config", &bad, "--state-dir", dir.path().to_str().unwrap()]);
     assert_eq!((code, said_again), (78, said));
+    let list = "[flow.panel]\nkind = \"mirror\"\nlisten = \"127.0.0.1:1\"\ntarget = [\"a:1\", \"b\", \"a:1\",\n  \"127.0.0.1:1\"]\nmirrors = [{ address = \"m:1\" }]\n";
+    let (_, _, said_of_list) = cli(&["check", &flow_file(dir.path(), list)]);
+    for place in ["4:18 flow.panel.target.1", "4:23 flow.panel.target.2", "5:3 flow.panel.target.3"] {
+        assert!(said_of_list.replace(": flow", " flow").contains(place), "{place}: {said_of_list}");
+    }
+    flow_file(dir.path(), "");
     let (code, _, said) = cli(&["check", "/no/such/file.toml"]);
     assert_eq!(code, 78);
     assert!(said.contains("/no/such/file.toml") && said.contains("no such file"), "{said}");
@@ -88,6 +94,60 @@ fn probe_tells_whether_somebody_answers() {
     let (code, _, said) = cli(&["probe", "tcp", &swallows.address.to_string(), "--timeout", "200ms"]);
     assert_eq!(code, 69);
     assert!(said.contains("no answer within 0.2 s"), "{said}");
+}
+
+#[test]
+fn probe_tells_whether_flows_serve() {
+    let (target, sink, down) = (echo(), Sink::start(), Nobody::new());
+    let mut daemon = Daemon::start();
+    let state = daemon.state_dir().to_str().unwrap().to_owned();
+    let probe = |args: &[&str]| cli(&[&["probe", "flow", "--state-dir", &state], args].concat());
+    let says = |args: &[&str], code: u8, text: &str| {
+        let (exit, out, said) = probe(args);
+        assert!(exit == i32::from(code) && (out + &said).contains(text), "{args:?}: {exit}, {said}");
+    };
+    says(&[], 69, "no flow is enabled");
+    let at = daemon.mirror("panel", &mirror(target.address, &[sink.address()]));
+    says(&[], 0, &format!("panel serves on {at}"));
+    says(&["panel", "--target"], 0, "panel serves");
+    says(&["pannel"], 69, "no such flow");
+    let lost = daemon.mirror("lost", &mirror(down.address, &[sink.address()]));
+    is_turned_away(lost);
+    daemon.counts("lost", "targetErrConnect", 1);
+    says(&["lost", "panel"], 0, "lost serves");
+    says(&["--target"], 69, "no target answers");
+    daemon.apply("late", &mirror(target.address, &[sink.address()]).with("/listen", at)).unwrap_err();
+    says(&["panel"], 0, "panel serves");
+    says(&["late"], 69, "late does not serve, it is backoff: cannot listen on");
+    assert_eq!(sink.count(), 0, "a probe is no client");
+    // A daemon that hangs is as good as none.
+    daemon.process.signal(Signal::STOP);
+    let started = std::time::Instant::now();
+    says(&["panel", "--timeout", "300ms"], 69, "does not answer within 300 ms");
+    assert!(started.elapsed() < SOON);
+    daemon.process.signal(Signal::CONT);
+    says(&["panel"], 0, "panel serves");
+    daemon.stop();
+    says(&["panel"], 69, "no daemon runs");
+}
+
+#[test]
+fn a_mirror_in_the_foreground_takes_several_targets_and_the_proxy_protocol() {
+    let (down, target, sink) = (Nobody::new(), Sink::start(), Sink::start());
+    let (first, second, copy) = (down.address.to_string(), target.address().to_string(), sink.address().to_string());
+    let mut args = vec!["mirror", "-l", "127.0.0.1:0", "-t", &first, "-t", &second, "-m", &copy];
+    args.extend(["--proxy-protocol", "v1", "--trusted-proxy", "127.0.0.1", "--trusted-proxy", "::1"]);
+    let mut process = Process::start(domoflux(&args));
+    let said = process.says("listening on 127.0.0.1:");
+    let at = said.split("listening on ").nth(1).unwrap().split([',', '\n']).next().unwrap().parse().unwrap();
+    let mut client = connect(at);
+    client.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 3 4\r\nalarm");
+    client.finish();
+    assert_eq!(target.one().bytes, b"PROXY TCP4 192.0.2.1 192.0.2.2 3 4\r\nalarm");
+    for (wrong, option) in [(["-t", &first], "--target"), (["--trusted-proxy", "x"], "--trusted-proxy"), (["--allow", "x"], "--allow")] {
+        let (code, _, said) = cli(&[args.as_slice(), &wrong].concat());
+        assert!(code == 78 && said.contains(&format!("{option}: ")), "{code}: {said}");
+    }
 }
 
 #[test]

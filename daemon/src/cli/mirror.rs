@@ -23,9 +23,9 @@ pub(super) struct Args {
     /// Address and port to listen on, for example 0.0.0.0:10001 or [::]:10001.
     #[arg(short, long, value_name = "ADDRESS:PORT")]
     listen: ListenAddress,
-    /// Host and port of the real destination.
-    #[arg(short, long, value_name = "HOST:PORT")]
-    target: Address,
+    /// Host and port of the real destination; given several times, they are tried in order.
+    #[arg(short, long = "target", value_name = "HOST:PORT", required = true)]
+    targets: Vec<Address>,
     /// Host and port that get a copy; may be given several times.
     #[arg(short, long = "mirror", value_name = "HOST:PORT", required = true)]
     mirrors: Vec<Address>,
@@ -65,6 +65,12 @@ pub(super) struct Args {
     /// How many clients at the same time [default: 10240].
     #[arg(long, value_name = "N")]
     max_connections: Option<u32>,
+    /// Tell target and mirrors the client's address, in a header before its first byte.
+    #[arg(long, value_name = "VERSION", value_parser = ["v1", "v2"])]
+    proxy_protocol: Option<String>,
+    /// Network or address of a proxy whose connections begin with such a header; may be given several times.
+    #[arg(long, value_name = "NETWORK")]
+    trusted_proxy: Vec<String>,
     /// Network or address that may connect; may be given several times [default: all].
     #[arg(long, value_name = "NETWORK")]
     allow: Vec<String>,
@@ -102,8 +108,8 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         RegistryError::Request { problems } => Failure::with_code(problems.0.iter().map(option_problem).collect::<Vec<_>>().join("\n"), CONFIG),
         error => Failure::new(error.to_string()),
     })?;
-    let mirrors = args.mirrors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    tracing::info!(flow = ID, "target {}, mirrors {mirrors}; Ctrl-C ends it", args.target);
+    let list = |addresses: &[Address]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    tracing::info!(flow = ID, "target {}, mirrors {}; Ctrl-C ends it", list(&args.targets), list(&args.mirrors));
     tokio::select! {
         () = stop.now.cancelled() => {}
         () = live::counters(&flows, ID) => {}
@@ -123,6 +129,8 @@ fn option_problem(problem: &Problem) -> String {
     let field = problem.pointer.trim_start_matches("/spec").rsplit('/').next().unwrap_or_default();
     let option = match field {
         "" | "address" => "mirror".to_owned(),
+        n if n.parse::<usize>().is_ok() && problem.pointer.contains("/target/") => "target".to_owned(),
+        n if n.parse::<usize>().is_ok() && problem.pointer.contains("/trusted_proxies/") => "trusted-proxy".to_owned(),
         n if n.parse::<usize>().is_ok() => "allow".to_owned(),
         "from_client" => "no-from-client".to_owned(),
         field => field.replace('_', "-"),
@@ -156,12 +164,15 @@ impl Args {
             .collect();
         let mut spec = Map::new();
         spec.insert("listen".into(), json!(self.listen));
-        spec.insert("target".into(), json!(self.target));
+        let target = if let [only] = self.targets.as_slice() { json!(only) } else { json!(self.targets) };
+        spec.insert("target".into(), target);
         spec.insert("mirrors".into(), json!(mirrors));
         spec.insert("keepalive".into(), json!(!self.no_keepalive));
         put(&mut spec, "connect_timeout", self.connect_timeout.map(|t| json!(t)));
         put(&mut spec, "idle_timeout", self.idle_timeout.map(|t| json!(t)));
         put(&mut spec, "max_connections", self.max_connections.map(|n| json!(n)));
+        put(&mut spec, "proxy_protocol", self.proxy_protocol.as_ref().map(|v| json!(v)));
+        put(&mut spec, "trusted_proxies", (!self.trusted_proxy.is_empty()).then(|| json!(self.trusted_proxy)));
         put(&mut spec, "allow", (!self.allow.is_empty()).then(|| json!(self.allow)));
         Value::Object(spec)
     }

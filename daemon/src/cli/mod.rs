@@ -100,7 +100,7 @@ pub fn main() -> ExitCode {
         Command::Kinds(args) => documents::kinds(&args),
         Command::Call(args) => call::run(&args),
         Command::Schema(args) => documents::schema(&args),
-        Command::Probe(args) => probe::run(&args),
+        Command::Probe(args) => probe::run(args),
         Command::Completions(args) => documents::completions(&args),
         Command::Man(args) => documents::man(&args),
     };

@@ -24,12 +24,23 @@ pub struct Problem {
     pub pointer: String,
     /// What is wrong and what to write instead.
     pub message: String,
+    /// Other places without which it would not be wrong.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(crate) because_of: Vec<String>,
 }
 
 impl Problem {
     /// A problem at a JSON pointer.
     pub fn new(pointer: impl Into<String>, message: &str) -> Self {
-        Self { pointer: pointer.into(), message: printable(message, 500) }
+        Self { pointer: pointer.into(), message: printable(message, 500), because_of: Vec::new() }
+    }
+
+    /// The same because of what another place says. Where that place is wrong by itself, this is no problem yet.
+    #[must_use]
+    pub fn because_of(mut self, pointer: impl Into<String>) -> Self {
+        self.because_of.push(pointer.into());
+        self
     }
 }
 
@@ -64,8 +75,9 @@ pub(crate) fn read_all<T: DeserializeOwned + JsonSchema>(document: &Value, check
         match serde_path_to_error::deserialize::<_, T>(&mended) {
             Ok(read) => {
                 // What is wrong with an example that stands in for a wrong value is no news.
-                let more = check(&read);
-                problems.extend(more.into_iter().filter(|p| document.pointer(&p.pointer) == mended.pointer(&p.pointer)));
+                let as_written = |pointer: &String| document.pointer(pointer) == mended.pointer(pointer);
+                let more = check(&read).into_iter();
+                problems.extend(more.filter(|p| as_written(&p.pointer) && p.because_of.iter().all(as_written)));
                 return if problems.is_empty() { Ok(read) } else { Err(Problems(problems)) };
             }
             Err(error) => {
@@ -154,10 +166,9 @@ fn mend_field(fields: &mut Map<String, Value>, schema: Option<&Value>, name: &st
 
 /// The part of a schema that describes the value at a JSON pointer.
 fn schema_at<'a>(schema: &'a Value, pointer: &str) -> Option<&'a Value> {
-    pointer.split('/').skip(1).try_fold(
-        schema,
-        |schema, name| {
-            if name.parse::<usize>().is_ok() { schema.get("items") } else { schema.get("properties")?.get(name) }
-        },
-    )
+    pointer.split('/').skip(1).try_fold(schema, |schema, name| {
+        let part = |schema: &'a Value| if name.parse::<usize>().is_ok() { schema.get("items") } else { schema.get("properties")?.get(name) };
+        // Of several forms that a value may have, one has such a part.
+        part(schema).or_else(|| schema.get("anyOf")?.as_array()?.iter().find_map(part))
+    })
 }

@@ -9,6 +9,7 @@ mod connections;
 mod counters;
 mod error;
 mod events;
+mod kept;
 mod kind;
 mod means;
 mod registry;
@@ -37,6 +38,7 @@ pub use connections::Connections;
 pub use counters::{CounterDef, CounterValues, Counters, Unit};
 pub use error::{Fault, FlowError};
 pub use events::{Event, EventKind, Events, Polled};
+pub use kept::Kept;
 pub use kind::{FlowKind, KINDS, describe_kinds, find_kind};
 pub use means::Means;
 pub(crate) use registry::name_problem;
@@ -80,6 +82,8 @@ pub struct FlowContext {
     pub report: Arc<Report>,
     /// The means of relaying that all flows share.
     pub pool: Arc<RelayPool>,
+    /// What the flow's attempts leave to the next one.
+    pub kept: Arc<Kept>,
     /// A directory for the flow's files, which goes when the flow is removed. It need not exist. There is none where
     /// nothing outlives the process.
     pub dir: Option<PathBuf>,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::means::Means;
-use super::{Backoff, Connections, Counters, Event, EventKind, Flow, FlowContext, FlowError, FlowKind, FlowStatus, Report, Serve, State};
+use super::{Backoff, Connections, Counters, Event, EventKind, Flow, FlowContext, FlowError, FlowKind, FlowStatus, Kept, Report, Serve, State};
 use crate::text::unix_ms;
 
 /// How long opening a flow may take.
@@ -29,6 +29,7 @@ pub(super) struct Supervisor {
     pub(super) counters: Arc<Counters>,
     pub(super) connections: Arc<Connections>,
     report: Arc<Report>,
+    kept: Arc<Kept>,
     means: Arc<Means>,
     view: Mutex<View>,
     /// The attempt that runs. Whoever changes the flow holds this lock until the change is done.
@@ -61,6 +62,7 @@ impl Supervisor {
             counters: Arc::new(Counters::new(kind.counters())),
             connections: Arc::default(),
             report: Arc::new(Report::new(id, Arc::clone(&means.events))),
+            kept: Arc::default(),
             means,
             view: Mutex::new(View {
                 owner: owner.to_owned(),
@@ -269,6 +271,7 @@ impl Supervisor {
             counters: Arc::clone(&self.counters),
             report: Arc::clone(&self.report),
             pool: Arc::clone(&self.means.pool),
+            kept: Arc::clone(&self.kept),
             dir: self.means.dir_of(&self.id),
             drain,
         };

@@ -180,6 +180,38 @@ fn all_errors_of_a_spec_are_found_at_once() {
     );
 }
 
+/// Of a list as well: the wrong ones, each at its place, and nothing about what stands in for them meanwhile.
+#[test]
+fn all_errors_of_a_list_of_targets_are_found_at_once() {
+    let example = "receiver.example:10001";
+    for (targets, wrong) in [
+        (json!(["a:1", "b", 7, "c:99999", "d:1"]), vec!["/target/1", "/target/2", "/target/3"]),
+        (json!(["a", "b", example, null]), vec!["/target/0", "/target/1", "/target/3"]),
+        (
+            json!(["a:1", "b:0", "A:1", "127.0.0.1:7", "[::1]:1", "[0::1]:1"]),
+            vec!["/target/1", "/target/2", "/target/3", "/target/5"],
+        ),
+        (json!([example, example]), vec!["/target/1"]),
+        (json!([["a:1"], {"b": 1}]), vec!["/target/0", "/target/1"]),
+        (json!(["a:0"]), vec!["/target/0"]),
+        (json!("a:0"), vec!["/target"]),
+        (json!(["a"]), vec!["/target/0"]),
+        (json!([]), vec!["/target"]),
+        (json!({"0": "a:1"}), vec!["/target"]),
+        (json!(["x", "b:1", "c:1", "d:1", "e:1", "f:1", "g:1", "h:1", "i:1"]), vec!["/target/0", "/target"]),
+    ] {
+        let spec = json!({"listen": "127.0.0.1:7", "mirrors": [{"address": "m"}], "target": targets});
+        let problems = read_spec::<MirrorSpec>(&spec).unwrap_err();
+        let pointers: Vec<_> = problems.0.iter().map(|p| p.pointer.as_str()).filter(|p| p.starts_with("/target")).collect();
+        assert_eq!(pointers, wrong, "{targets}: {problems}");
+        assert!(problems.0.iter().any(|p| p.pointer == "/mirrors/0/address"), "{targets}: {problems}");
+    }
+    // The example that stands in for `listen` is no loop.
+    let spec = json!({"listen": 5, "mirrors": [{"address": "m:1"}], "target": ["127.0.0.1:10001"]});
+    let problems = read_spec::<MirrorSpec>(&spec).unwrap_err();
+    assert_eq!(problems.0.iter().map(|p| p.pointer.as_str()).collect::<Vec<_>>(), ["/listen"], "{problems}");
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

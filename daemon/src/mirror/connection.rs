@@ -10,11 +10,13 @@ use tokio::net::TcpStream;
 
 use super::counters::C;
 use super::leg::Leg;
+use super::proxy::{Caller, NoCaller};
 use super::relay::Relay;
 use super::shared::{Active, Shared};
 use super::spec::MirrorLeg;
 use super::spool::next_seq;
 use crate::net::Peer;
+use crate::text::reason;
 
 /// One client's connection, from its first byte to its last. An enum of our own is half the size of the async block
 /// that would say the same, and there may be thousands.
@@ -52,6 +54,10 @@ impl Future for Connection {
 struct Unserved(Option<TcpStream>);
 
 impl Unserved {
+    fn stream(&self) -> Option<&TcpStream> {
+        self.0.as_ref()
+    }
+
     fn serve(mut self) -> Option<TcpStream> {
         self.0.take()
     }
@@ -67,24 +73,35 @@ impl Drop for Unserved {
 
 async fn open(client: TcpStream, from: SocketAddr, seq: u64, shared: Arc<Shared>, active: Active) -> Option<Relay> {
     let client = Unserved(Some(client));
-    #[expect(clippy::indexing_slicing, reason = "never empty")]
-    let target_address = &shared.spec.target.all()[0];
-    let target = match shared.dialler(false).dial(target_address).await {
-        Ok(target) => target,
-        Err(error) => {
-            shared.counters.add(C::TargetErrConnect as usize, 1);
-            shared.report.failed(target_address, &format!("target: {error}; client {from} is closed"));
+    let caller = match Caller::of(client.stream()?, from, &shared).await {
+        Ok(caller) => caller,
+        Err(why) => {
+            refuse(from, &why, &shared);
             return None;
         }
     };
+    let (target, target_address) = shared.targets.dial(caller.client).await?;
     shared.counters.add(C::TargetConnections as usize, 1);
-    shared.report.mended(target_address);
+    let header = match caller.introduce(client.stream()?, &target, &shared) {
+        Ok(header) => header,
+        Err(error) => {
+            let why = format!("it does not take the PROXY header: {}", reason(&error));
+            shared
+                .report
+                .failed(target_address, &format!("target {target_address}: {why}; client {} is closed", caller.client));
+            return None;
+        }
+    };
     let Some(required) = dial_required(&shared).await else {
         shared.counters.add(C::ClientRefused as usize, 1);
         let _ = target.set_zero_linger();
         return None;
     };
-    let legs = required.into_iter().enumerate().map(|(i, stream)| Leg::new(i, stream, shared.record(i, seq, from))).collect();
+    let legs = required.into_iter().enumerate();
+    let mut legs: Box<[Leg]> = legs.map(|(i, stream)| Leg::new(i, stream, shared.record(i, seq, caller.client))).collect();
+    if let Some(header) = header {
+        legs.iter_mut().for_each(|leg| leg.begin_with(&header, &shared));
+    }
     let most_at_once = |gets: fn(&MirrorLeg) -> bool| {
         let buffers = shared.spec.mirrors.iter().filter(|leg| gets(leg)).map(|leg| {
             // What waits for the disk and the next read have to fit.
@@ -92,10 +109,20 @@ async fn open(client: TcpStream, from: SocketAddr, seq: u64, shared: Arc<Shared>
         });
         buffers.min().unwrap_or(u64::MAX)
     };
-    tracing::debug!(flow = shared.id, "client {from} is connected to {target_address}");
+    tracing::debug!(flow = shared.id, "client {} is connected to {target_address}", caller.client);
     let client = Peer::new(client.serve()?, most_at_once(|leg| leg.from_client));
     let target = Peer::new(target, most_at_once(|leg| leg.from_target));
     Some(Relay::new(Arc::clone(&shared), client, target, active, legs))
+}
+
+fn refuse(from: SocketAddr, why: &NoCaller, shared: &Shared) {
+    match why {
+        NoCaller::Nothing => tracing::debug!(flow = shared.id, "proxy {from} has connected and gone without a byte"),
+        NoCaller::Wrong(why) => {
+            shared.counters.add(C::ClientRefused as usize, 1);
+            shared.report.refused(&format!("proxy {from} refused: {why}"));
+        }
+    }
 }
 
 /// Dials the mirrors without which the client is refused. The others are dialled while the stream runs.

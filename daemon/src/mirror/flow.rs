@@ -42,10 +42,14 @@ impl Flow for MirrorFlow {
 async fn serve(spec: MirrorSpec, lease: Lease, spools: Vec<Option<SpoolLease>>, cx: FlowContext) -> Result<(), FlowError> {
     let shared = Arc::new(Shared::new(spec, &cx, spools));
     let mut pause = AcceptPause::default();
+    let _in_use = shared.targets.in_use();
+    // Part of this future, so that nobody is probed any more when it has ended.
+    let mut probing = std::pin::pin!(shared.targets.probe());
     loop {
         tokio::select! {
             biased;
             () = cx.draining() => return Ok(()),
+            () = &mut probing, if shared.targets.is_list() => {}
             (client, from) = lease.accept(&mut pause) => welcome(client, from, &shared, &cx),
         }
     }
@@ -57,7 +61,8 @@ fn welcome(client: TcpStream, from: SocketAddr, shared: &Arc<Shared>, cx: &FlowC
         shared.counters.add(C::ClientRefused as usize, 1);
         cx.report.refused(&format!("client {from} refused: {why}"));
     };
-    if !shared.spec.allows(from.ip()) {
+    // Of a proxy, its client has to be allowed, and who that is comes later.
+    if !shared.spec.trusts(from) && !shared.spec.allows(from.ip()) {
         return refuse("its address is not in `allow`");
     }
     if shared.counters.get(C::ActiveConnections as usize) >= u64::from(shared.spec.max_connections) {

@@ -91,6 +91,18 @@ impl Leg {
         }
     }
 
+    /// Puts a header before its first byte. It goes out, and to the disk, with the first batch.
+    pub(super) fn begin_with(&mut self, header: &[u8], shared: &Shared) {
+        if let Some(recorder) = &self.recorder {
+            recorder.push(header);
+        }
+        if !self.is_gone() {
+            let (budget, can_go) = (&shared.pool.budget, self.spec(shared).when_full != WhenFull::Block);
+            let held = self.held.get_or_insert_with(|| budget.shelve(can_go));
+            let _ = held.push(header, budget); // when the budget has taken it back, the next poll finds that out
+        }
+    }
+
     pub(super) fn is_gone(&self) -> bool {
         matches!(self.link, Link::Gone)
     }
@@ -156,7 +168,7 @@ impl Leg {
         self.record(cx, shared, data);
         // A small buffer is not filled up with what could be written.
         let batch = BATCH_BYTES.min(self.spec(shared).buffer.0 as usize / 4);
-        let enough = self.held_len() + data.len() >= batch;
+        let enough = self.held_len() + data.len() >= batch || self.spec(shared).to_client;
         let _ = self.poll_dial(cx, shared, turn.tally, enough);
         if enough && !self.pressed {
             self.write_held(cx, shared, turn);

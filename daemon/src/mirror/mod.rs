@@ -1,18 +1,22 @@
 //! Kind `mirror`: relays a stream between clients and a target, and copies it to mirrors that can't hurt it.
 //!
 //! [`spec`] is what the user writes, [`flow`] accepts, `connection` dials, `relay` moves the bytes of one connection,
-//! and `leg` is its way to one mirror.
+//! and `leg` is its way to one mirror. `targets` knows which targets answer, `search` finds one for a client, and `proxy`
+//! reads and writes the header that says whose a connection is.
 
 mod connection;
 mod counters;
 mod flow;
 mod leg;
 mod patience;
+mod proxy;
 mod relay;
+mod search;
 mod shared;
 mod spec;
 mod spec_check;
 pub(crate) mod spool;
+mod targets;
 mod turn;
 
 pub use counters::COUNTERS;

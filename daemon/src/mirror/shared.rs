@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::counters::C;
 use super::spec::{MirrorLeg, MirrorSpec};
 use super::spool::{Recorder, SpoolLease};
+use super::targets::Targets;
 use crate::flow::{Counters, FlowContext, Report};
 use crate::net::{Dialler, RelayPool};
 
@@ -22,6 +23,7 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     pub(super) report: Arc<Report>,
     pub(super) pool: Arc<RelayPool>,
+    pub(super) targets: Arc<Targets>,
     lingering: Arc<AtomicUsize>,
     /// One for each mirror.
     spools: Vec<Option<SpoolLease>>,
@@ -31,6 +33,7 @@ impl Shared {
     pub(super) fn new(spec: MirrorSpec, cx: &FlowContext, spools: Vec<Option<SpoolLease>>) -> Self {
         Self {
             id: cx.id.clone(),
+            targets: Targets::new(&spec, cx),
             spec,
             counters: Arc::clone(&cx.counters),
             report: Arc::clone(&cx.report),

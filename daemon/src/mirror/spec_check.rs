@@ -18,14 +18,6 @@ impl Spec for MirrorSpec {
         if self.mirrors.len() > 16 {
             wrong("/mirrors", "at most 16 mirrors are possible");
         }
-        for target in self.target.all() {
-            if target.port() == 0 {
-                wrong("/target", "port 0 can't be dialled: a port is a number from 1 to 65535");
-            }
-            if self.loops_to(target) {
-                wrong("/target", "the target is the address that this flow listens on: the stream would go round for ever");
-            }
-        }
         if !(1..=1_000_000).contains(&self.max_connections) {
             wrong("/max_connections", "between 1 and 1000000 connections are possible");
         }
@@ -47,11 +39,30 @@ impl Spec for MirrorSpec {
         for (i, leg) in self.mirrors.iter().enumerate() {
             self.check_leg(leg, |field, message| wrong(&format!("/mirrors/{i}/{field}"), message));
         }
+        self.check_targets(&mut problems);
         problems
     }
 }
 
 impl MirrorSpec {
+    fn check_targets(&self, problems: &mut Vec<Problem>) {
+        let targets = self.target.all();
+        let place = |i: usize| format!("/target{}", self.target.pointer(i));
+        for (i, target) in targets.iter().enumerate() {
+            if target.port() == 0 {
+                problems.push(Problem::new(place(i), "port 0 can't be dialled: a port is a number from 1 to 65535"));
+            }
+            if self.loops_to(target) {
+                let text = "the target is the address that this flow listens on: the stream would go round for ever";
+                problems.push(Problem::new(place(i), text).because_of("/listen"));
+            }
+            if let Some(first) = targets.iter().take(i).position(|earlier| earlier.is_same_as(target)) {
+                let text = format!("{target} is in the list already: each address is tried once");
+                problems.push(Problem::new(place(i), &text).because_of(place(first)));
+            }
+        }
+    }
+
     fn check_udp(&self, wrong: &mut impl FnMut(&str, &str)) {
         if self.proxy_protocol == ProxyProtocol::V1 {
             wrong("/proxy_protocol", "version 1 is for TCP only: take v2, which is put before each datagram, or none");

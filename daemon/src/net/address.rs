@@ -31,6 +31,12 @@ impl Address {
     pub fn port(&self) -> u16 {
         self.port
     }
+
+    /// Whether it is surely the same place, however the two are written.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let same_host = if self.ip.is_some() { self.ip == other.ip } else { self.host.eq_ignore_ascii_case(&other.host) };
+        self.port == other.port && same_host
+    }
 }
 
 impl FromStr for Address {

@@ -14,18 +14,27 @@ const MOST_ADDRESSES: usize = 8;
 
 /// Whom to dial: one address, or a list that is tried in order. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Addresses(Vec<Address>);
+pub struct Addresses {
+    all: Vec<Address>,
+    /// It was written as a list, be it of one.
+    listed: bool,
+}
 
 impl Addresses {
     /// All of them, in order.
     pub fn all(&self) -> &[Address] {
-        &self.0
+        &self.all
+    }
+
+    /// The JSON pointer, from its own place, to the address with this index.
+    pub fn pointer(&self, index: usize) -> String {
+        if self.listed { format!("/{index}") } else { String::new() }
     }
 }
 
 impl fmt::Display for Addresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, address) in self.0.iter().enumerate() {
+        for (i, address) in self.all.iter().enumerate() {
             let comma = if i == 0 { "" } else { ", " };
             write!(f, "{comma}{address}")?;
         }
@@ -41,8 +50,8 @@ impl<'de> Deserialize<'de> for Addresses {
 
 impl Serialize for Addresses {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.as_slice() {
-            [one] => one.serialize(serializer),
+        match self.all.as_slice() {
+            [one] if !self.listed => one.serialize(serializer),
             many => many.serialize(serializer),
         }
     }
@@ -58,24 +67,22 @@ impl<'de> Visitor<'de> for OneOrMany {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Addresses, E> {
-        Ok(Addresses(vec![text.parse().map_err(E::custom)?]))
+        Ok(Addresses { all: vec![text.parse().map_err(E::custom)?], listed: false })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Addresses, A::Error> {
-        let mut addresses: Vec<Address> = Vec::new();
+        let mut all = Vec::new();
         while let Some(address) = list.next_element()? {
-            if addresses.contains(&address) {
-                return Err(serde::de::Error::custom(format_args!("{address} is in the list twice")));
-            }
-            if addresses.len() == MOST_ADDRESSES {
-                return Err(serde::de::Error::custom(format_args!("at most {MOST_ADDRESSES} addresses are possible")));
-            }
-            addresses.push(address);
+            all.push(address);
         }
-        if addresses.is_empty() {
+        // Only now, so that what is wrong with one of them is said at its own place.
+        if all.len() > MOST_ADDRESSES {
+            return Err(serde::de::Error::custom(format_args!("at most {MOST_ADDRESSES} addresses are possible")));
+        }
+        if all.is_empty() {
             return Err(serde::de::Error::custom("the list is empty: write at least one address, for example receiver.example:10001"));
         }
-        Ok(Addresses(addresses))
+        Ok(Addresses { all, listed: true })
     }
 }
 
@@ -105,7 +112,7 @@ mod tests {
 
     #[test]
     fn one_or_many_read_and_write_the_same() {
-        for value in [json!("a.example:1"), json!(["a.example:1", "[::1]:2"])] {
+        for value in [json!("a.example:1"), json!(["a.example:1"]), json!(["a.example:1", "[::1]:2"])] {
             let read: Addresses = serde_json::from_value(value.clone()).expect("both are right");
             assert_eq!(serde_json::to_value(&read).expect("plain"), value);
         }
@@ -117,7 +124,6 @@ mod tests {
     fn a_wrong_list_says_what_is_wrong() {
         for (value, word) in [
             (json!([]), "empty"),
-            (json!(["a.example:1", "a.example:1"]), "twice"),
             (json!(["a.example"]), "no port"),
             (json!(7), "a list of them"),
             (json!((0..9).map(|i| format!("a:{}", i + 1)).collect::<Vec<_>>()), "at most 8"),

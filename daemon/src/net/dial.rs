@@ -29,6 +29,20 @@ pub struct DialError {
     address: Address,
     tried: Vec<(SocketAddr, String)>,
     why: Option<String>,
+    ours: bool,
+}
+
+/// Why one address can't be reached.
+struct Why {
+    text: String,
+    ours: bool,
+}
+
+impl DialError {
+    /// Whether nobody was even asked, because this machine is out of descriptors or memory.
+    pub fn is_ours(&self) -> bool {
+        self.ours
+    }
 }
 
 impl fmt::Display for DialError {
@@ -56,23 +70,22 @@ impl Dialler {
     pub async fn dial(self, address: &Address) -> Result<TcpStream, DialError> {
         let deadline = Instant::now() + self.timeout;
         if let Some(literal) = address.literal() {
-            let tried = match self.connect(literal, deadline).await {
-                Ok(stream) => return Ok(stream),
-                Err(why) => vec![(literal, why)],
+            return match self.connect(literal, deadline).await {
+                Ok(stream) => Ok(stream),
+                Err(Why { text, ours }) => Err(DialError { address: address.clone(), tried: vec![(literal, text)], why: None, ours }),
             };
-            return Err(DialError { address: address.clone(), tried, why: None });
         }
         self.dial_name(address, deadline).await
     }
 
     async fn dial_name(self, address: &Address, deadline: Instant) -> Result<TcpStream, DialError> {
-        let fail = |tried, why| Err(DialError { address: address.clone(), tried, why });
+        let fail = |tried, why, ours| Err(DialError { address: address.clone(), tried, why, ours });
         let found: Vec<SocketAddr> = match timeout_at(deadline, resolve(address.host())).await {
             Ok(Ok(found)) => found.into_iter().map(|ip| SocketAddr::new(ip, address.port())).collect(),
-            Ok(Err(why)) => return fail(Vec::new(), Some(why)),
-            Err(_) => return fail(Vec::new(), Some(format!("its name was not resolved within {} s", self.timeout.as_secs_f32()))),
+            Ok(Err(why)) => return fail(Vec::new(), Some(why), false),
+            Err(_) => return fail(Vec::new(), Some(format!("its name was not resolved within {} s", self.timeout.as_secs_f32())), false),
         };
-        let mut tried = Vec::new();
+        let (mut tried, mut any_ours) = (Vec::new(), false);
         let mut left = found.len() as u32;
         for at in found {
             // Each address has an equal part of what is left, so that one that swallows packets leaves time for the next.
@@ -80,16 +93,20 @@ impl Dialler {
             left = left.saturating_sub(1);
             match self.connect(at, Instant::now() + share).await {
                 Ok(stream) => return Ok(stream),
-                Err(why) => tried.push((at, why)),
+                Err(Why { text, ours }) => {
+                    tried.push((at, text));
+                    any_ours |= ours;
+                }
             }
         }
         let why = tried.is_empty().then(|| "its name has no address".to_owned());
-        fail(tried, why)
+        fail(tried, why, any_ours)
     }
 
-    async fn connect(self, at: SocketAddr, deadline: Instant) -> Result<TcpStream, String> {
+    async fn connect(self, at: SocketAddr, deadline: Instant) -> Result<TcpStream, Why> {
         let started = Instant::now();
-        let stream = self.begin(at).map_err(|e| reason(&e))?;
+        let theirs = |error: &io::Error| Why { text: reason(error), ours: false };
+        let stream = self.begin(at).map_err(|e| Why { text: reason(&e), ours: is_ours(&e) })?;
         // On one machine the connection is there when the call returns; nobody has to wait to be told.
         if stream.peer_addr().is_ok() {
             return Ok(stream);
@@ -97,10 +114,10 @@ impl Dialler {
         match timeout_at(deadline, stream.writable()).await {
             Ok(Ok(())) => match stream.take_error() {
                 Ok(None) => Ok(stream),
-                Ok(Some(error)) | Err(error) => Err(reason(&error)),
+                Ok(Some(error)) | Err(error) => Err(theirs(&error)),
             },
-            Ok(Err(error)) => Err(reason(&error)),
-            Err(_) => Err(format!("no answer within {:.1} s", started.elapsed().as_secs_f32())),
+            Ok(Err(error)) => Err(theirs(&error)),
+            Err(_) => Err(Why { text: format!("no answer within {:.1} s", started.elapsed().as_secs_f32()), ours: false }),
         }
     }
 
@@ -114,4 +131,10 @@ impl Dialler {
             _ => TcpStream::from_std(socket.into()),
         }
     }
+}
+
+/// Whether the kernel had nothing to ask with.
+fn is_ours(error: &io::Error) -> bool {
+    let used_up = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    used_up.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

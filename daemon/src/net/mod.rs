@@ -9,6 +9,7 @@ mod listen;
 mod network;
 mod peer;
 pub(crate) mod pool;
+pub mod proxy;
 mod resolve;
 mod tick;
 
