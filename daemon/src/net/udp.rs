@@ -1,0 +1,209 @@
+//! The two kinds of UDP sockets: the one that clients send to, which the registry of listening sockets owns, and the
+//! connected ones of a session.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
+use socket2::{Domain, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio_util::sync::CancellationToken;
+
+use super::listen::{Entry, Lease};
+use super::{Batch, Sent, send_from, send_on};
+
+/// What the kernel is asked to hold, in bytes, for all clients and for one session. It grants at most `net.core.rmem_max`
+/// and `net.core.wmem_max`, usually 208 KiB, and then counts its own overhead: a small datagram takes about 768 bytes.
+const LISTENING_BUFFER: usize = 4 << 20;
+const SESSION_BUFFER: usize = 1 << 20;
+
+/// A socket that clients send to.
+#[derive(Debug)]
+pub(crate) struct UdpEnd {
+    socket: UdpSocket,
+    /// The kernel's count of datagrams that found no room, as far as it is in a flow's counters.
+    drops: AtomicU32,
+    /// The number of the lease that reads.
+    reader: AtomicU32,
+    closed: CancellationToken,
+}
+
+impl Drop for UdpEnd {
+    fn drop(&mut self) {
+        self.closed.cancel();
+    }
+}
+
+impl UdpEnd {
+    /// No address is reused: a second socket would silently take the first one's datagrams.
+    pub(super) fn bind(address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
+        let socket = plain(address, LISTENING_BUFFER)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!address.ip().is_unspecified())?;
+        }
+        if address.ip().is_unspecified() {
+            // The answer has to come from the address that the client had sent to.
+            match address {
+                SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
+                SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+            }
+        }
+        socket.bind(&address.into())?;
+        let socket = UdpSocket::from_std(socket.into())?;
+        let bound = socket.local_addr()?;
+        Ok((Self { socket, drops: AtomicU32::new(0), reader: AtomicU32::new(0), closed: CancellationToken::new() }, bound))
+    }
+}
+
+fn plain(address: SocketAddr, buffer: usize) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
+    let _ = socket.set_recv_buffer_size(buffer);
+    let _ = socket.set_send_buffer_size(buffer);
+    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+    // Without a ban on fragments, so that what is larger than a link allows passes as it would without us.
+    let _ = match address {
+        SocketAddr::V4(_) => set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT),
+        SocketAddr::V6(_) => set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DONT),
+    };
+    Ok(socket)
+}
+
+impl Lease<UdpEnd> {
+    fn end(&self) -> &UdpEnd {
+        &self.0.socket
+    }
+
+    /// From now on this lease reads, and those before it don't: two readers would change the order of datagrams.
+    /// The answer is its number.
+    pub(crate) fn take_over(&self) -> u32 {
+        self.end().reader.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether nobody has taken over since.
+    pub(crate) fn reads(&self, number: u32) -> bool {
+        self.end().reader.load(Ordering::Relaxed) == number
+    }
+
+    /// Whether no other lease is there to go on.
+    pub(crate) fn is_last(&self) -> bool {
+        self.0.leases.load(Ordering::Relaxed) == 1
+    }
+
+    /// Completes when there is something to receive.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.end().socket.readable().await
+    }
+
+    /// Receives what has come; `WouldBlock` if nothing has. The answer is how many datagrams found no room before.
+    pub(crate) fn receive(&self, batch: &mut Batch) -> io::Result<u32> {
+        receive(&self.end().socket, || batch.receive(&self.end().socket))?;
+        let Some(drops) = batch.drops() else { return Ok(0) };
+        Ok(news(drops, self.end().drops.swap(drops, Ordering::Relaxed)))
+    }
+
+    /// The way back to clients.
+    pub(crate) fn way_back(&self) -> WayBack {
+        WayBack { entry: Arc::downgrade(&self.0), closed: self.end().closed.clone() }
+    }
+}
+
+/// What was dropped between two values of the kernel's count.
+fn news(now: u32, before: u32) -> u32 {
+    let news = now.wrapping_sub(before);
+    if news > u32::MAX / 2 { 0 } else { news }
+}
+
+/// Runs a receive that says whether it emptied the socket: then there is no need to ask once more to find it empty.
+fn receive(socket: &UdpSocket, mut receive: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    let mut received = false;
+    let asked = socket.try_io(Interest::READABLE, || {
+        let emptied = receive()?;
+        received = true;
+        if emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    if received { Ok(()) } else { asked }
+}
+
+/// Sends to clients as long as the listening socket is open. It does not keep it open: whoever may listen there is the
+/// registry's business.
+#[derive(Clone, Debug)]
+pub(crate) struct WayBack {
+    entry: Weak<Entry<UdpEnd>>,
+    /// Cancelled when the socket is closed.
+    pub(crate) closed: CancellationToken,
+}
+
+impl WayBack {
+    /// Sends from our address `from` until one datagram can't be sent.
+    pub(crate) fn send(&self, from: Option<IpAddr>, to: SocketAddr, datagrams: &[&[u8]]) -> Sent {
+        let Some(entry) = self.entry.upgrade() else { return (0, Some(io::ErrorKind::NotConnected.into())) };
+        match send_from(&entry.socket.socket, from, to, datagrams) {
+            // It was sent to an address that is not one machine's, a broadcast say.
+            (0, Some(error)) if from.is_some() && error.kind() == io::ErrorKind::InvalidInput => {
+                send_from(&entry.socket.socket, None, to, datagrams)
+            }
+            sent => sent,
+        }
+    }
+}
+
+/// A session's socket, connected to a target or a mirror.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    socket: UdpSocket,
+    /// Whom it is connected to.
+    pub(crate) to: SocketAddr,
+    drops: u32,
+}
+
+impl Connected {
+    /// Nothing is sent by that. It fails if there is no route, or no descriptor or port is left.
+    pub(crate) fn open(to: SocketAddr) -> io::Result<Self> {
+        let socket = plain(to, SESSION_BUFFER)?;
+        // So that a machine that is off is noticed, and what the network interface drops.
+        match to {
+            SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
+            SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
+        }
+        socket.connect(&to.into())?;
+        Ok(Self { socket: UdpSocket::from_std(socket.into())?, to, drops: 0 })
+    }
+
+    /// Sends, each datagram behind `head`, until one can't be sent. The error may be about an earlier one.
+    pub(crate) fn send(&self, head: &[u8], datagrams: &[&[u8]]) -> Sent {
+        let sent = send_on(&self.socket, head, datagrams);
+        if sent.1.is_some() {
+            self.forget_errors();
+        }
+        sent
+    }
+
+    /// Receives what has come. The answer is how many datagrams found no room before.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<u32>> {
+        loop {
+            ready!(self.socket.poll_recv_ready(cx))?;
+            match receive(&self.socket, || batch.receive_connected(&self.socket)) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    self.forget_errors();
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        let news = batch.drops().map_or(0, |drops| news(drops, std::mem::replace(&mut self.drops, drops)));
+        Poll::Ready(Ok(news))
+    }
+
+    /// The kernel keeps each error with the datagram that it is about until that is read.
+    fn forget_errors(&self) {
+        use std::os::fd::AsRawFd;
+        let mut nothing = [0; 0];
+        while recv(self.socket.as_raw_fd(), &mut nothing, MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT).is_ok() {}
+    }
+}
