@@ -1,7 +1,7 @@
 //! Kind `mirror`: relays a stream between clients and a target, and copies it to mirrors that can't hurt it.
 //!
 //! [`spec`] is what the user writes, [`flow`] accepts, `connection` dials, `relay` moves the bytes of one connection,
-//! and `leg` is its way to one mirror.
+//! and `leg` is its way to one mirror. `udp` does all of that for datagrams.
 
 mod connection;
 mod counters;
@@ -12,6 +12,7 @@ mod shared;
 mod spec;
 mod spec_check;
 mod turn;
+mod udp;
 
 pub use counters::COUNTERS;
 pub use flow::MirrorFlow;

@@ -46,7 +46,10 @@ impl Batch {
 
     /// The datagrams, in the order in which they came.
     pub(crate) fn datagrams(&self) -> impl Iterator<Item = (Arrived, &[u8])> {
-        self.arrived.iter().zip(self.buffer.chunks(SLOT)).map(|(&at, slot)| (at, slot.get(..at.len).unwrap_or_default()))
+        self.arrived
+            .iter()
+            .zip(self.buffer.chunks(SLOT))
+            .map(|(&at, slot)| (at, slot.get(..at.len).unwrap_or_default()))
     }
 
     /// How many datagrams the kernel has dropped since the socket was made because its buffer was full, if it said so.
@@ -80,7 +83,7 @@ impl Batch {
         for message in recvmmsg(socket.as_fd().as_raw_fd(), &mut headers, parts.iter_mut(), MsgFlags::MSG_DONTWAIT, None)? {
             let mut arrived = Arrived { len: message.bytes, from: NOBODY, to: None };
             arrived.from = message.address.as_ref().and_then(sender).unwrap_or(NOBODY);
-            for control in message.cmsgs()? {
+            for control in message.cmsgs().into_iter().flatten() {
                 match control {
                     ControlMessageOwned::Ipv4PacketInfo(info) => arrived.to = Some(IpAddr::from(info.ipi_spec_dst.s_addr.to_ne_bytes())),
                     ControlMessageOwned::Ipv6PacketInfo(info) => arrived.to = Some(IpAddr::from(info.ipi6_addr.s6_addr)),
@@ -103,7 +106,8 @@ fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     v4().or_else(|| storage.as_sockaddr_in6().map(|v6| SocketAddrV6::from(*v6).into()))
 }
 
-/// How sending ended: how many datagrams went, and why the next one did not.
+/// How sending ended: how many datagrams went, and why the next one did not. The kernel swallows the reason when it has
+/// sent some of several.
 pub(crate) type Sent = (usize, Option<io::Error>);
 
 const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
@@ -128,10 +132,14 @@ pub(crate) fn send_on(socket: impl AsFd, head: &[u8], datagrams: &[&[u8]]) -> Se
 /// Sends to a client, with `from` as the sender's address where the socket has several, until one can't be sent.
 pub(crate) fn send_from(socket: impl AsFd, from: Option<IpAddr>, to: SocketAddr, datagrams: &[&[u8]]) -> Sent {
     let Some(from) = from else {
-        return in_turn(datagrams, |rest| match rest {
-            [one, ..] => rustix::net::sendto(&socket, one, SEND, &to).map(|_| 1),
-            [] => Ok(0),
-        });
+        let mut sent = 0;
+        for one in datagrams {
+            match rustix::net::sendto(&socket, one, SEND, &to) {
+                Ok(_) => sent += 1,
+                Err(error) => return (sent, Some(error.into())),
+            }
+        }
+        return (sent, None);
     };
     let (v4, v6);
     let (control, space) = match from {
@@ -150,15 +158,24 @@ pub(crate) fn send_from(socket: impl AsFd, from: Option<IpAddr>, to: SocketAddr,
         let parts: Vec<_> = rest.iter().map(|one| [IoSlice::new(one)]).collect();
         let to = vec![Some(SockaddrStorage::from(to)); rest.len()];
         let mut headers = MultiHeaders::preallocate(rest.len(), Some(space.clone()));
-        sendmmsg(socket.as_fd().as_raw_fd(), &mut headers, &parts, to, controls, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL).map(Iterator::count)
+        sendmmsg(
+            socket.as_fd().as_raw_fd(),
+            &mut headers,
+            &parts,
+            to,
+            controls,
+            MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+        )
+        .map(Iterator::count)
     })
 }
 
 fn in_turn<E: Into<io::Error>>(datagrams: &[&[u8]], mut send: impl FnMut(&[&[u8]]) -> Result<usize, E>) -> Sent {
     let mut sent = 0;
     while let Some(rest @ [_, ..]) = datagrams.get(sent..) {
-        match send(rest.get(..MANY).unwrap_or(rest)) {
-            Ok(0) => return (sent, Some(io::ErrorKind::WouldBlock.into())),
+        let some = rest.get(..MANY).unwrap_or(rest);
+        match send(some) {
+            Ok(n) if n < some.len() => return (sent + n, None),
             Ok(n) => sent += n,
             Err(error) => return (sent, Some(error.into())),
         }

@@ -123,7 +123,11 @@ impl<S> Sockets<S> {
     }
 
     fn bound(&self, flow: &str) -> Vec<SocketAddr> {
-        self.entries().values().filter(|e| e.flow == flow && e.leases.load(Ordering::Relaxed) > 0).map(|e| e.bound).collect()
+        self.entries()
+            .values()
+            .filter(|e| e.flow == flow && e.leases.load(Ordering::Relaxed) > 0)
+            .map(|e| e.bound)
+            .collect()
     }
 }
 

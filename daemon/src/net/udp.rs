@@ -3,11 +3,13 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
-use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use nix::libc;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
 use socket2::{Domain, Type};
 use tokio::io::Interest;
@@ -144,9 +146,7 @@ impl WayBack {
         let Some(entry) = self.entry.upgrade() else { return (0, Some(io::ErrorKind::NotConnected.into())) };
         match send_from(&entry.socket.socket, from, to, datagrams) {
             // It was sent to an address that is not one machine's, a broadcast say.
-            (0, Some(error)) if from.is_some() && error.kind() == io::ErrorKind::InvalidInput => {
-                send_from(&entry.socket.socket, None, to, datagrams)
-            }
+            (0, Some(error)) if from.is_some() && error.kind() == io::ErrorKind::InvalidInput => send_from(&entry.socket.socket, None, to, datagrams),
             sent => sent,
         }
     }
@@ -176,11 +176,22 @@ impl Connected {
 
     /// Sends, each datagram behind `head`, until one can't be sent. The error may be about an earlier one.
     pub(crate) fn send(&self, head: &[u8], datagrams: &[&[u8]]) -> Sent {
-        let sent = send_on(&self.socket, head, datagrams);
-        if sent.1.is_some() {
-            self.forget_errors();
+        let mut all = 0;
+        loop {
+            let rest = datagrams.get(all..).unwrap_or_default();
+            let (sent, error) = send_on(&self.socket, head, rest);
+            all += sent;
+            if error.is_none() && sent == rest.len() {
+                return (all, None);
+            }
+            let swallowed = self.take_errors();
+            if let Some(error) = error.or(swallowed) {
+                return (all, Some(error));
+            }
+            if sent == 0 {
+                return (all, Some(io::ErrorKind::WouldBlock.into()));
+            }
         }
-        sent
     }
 
     /// Receives what has come. The answer is how many datagrams found no room before.
@@ -191,7 +202,7 @@ impl Connected {
                 Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    self.forget_errors();
+                    self.take_errors();
                     return Poll::Ready(Err(error));
                 }
             }
@@ -200,10 +211,17 @@ impl Connected {
         Poll::Ready(Ok(news))
     }
 
-    /// The kernel keeps each error with the datagram that it is about until that is read.
-    fn forget_errors(&self) {
-        use std::os::fd::AsRawFd;
-        let mut nothing = [0; 0];
-        while recv(self.socket.as_raw_fd(), &mut nothing, MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT).is_ok() {}
+    /// The kernel keeps each error, with the datagram that it is about, until it is read. The answer is the last one.
+    fn take_errors(&self) -> Option<io::Error> {
+        let mut last = None;
+        let mut space = nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
+        while let Ok(about) = recvmsg::<()>(self.socket.as_raw_fd(), &mut [], Some(&mut space), MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT) {
+            for control in about.cmsgs().into_iter().flatten() {
+                if let ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) = control {
+                    last = Some(io::Error::from_raw_os_error(error.ee_errno as i32));
+                }
+            }
+        }
+        last
     }
 }
