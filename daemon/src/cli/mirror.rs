@@ -10,7 +10,7 @@ use crate::net::{Address, ListenAddress, budget};
 use crate::store::Store;
 use crate::units::{Bytes, Seconds};
 
-/// Mirror a TCP stream in the foreground.
+/// Mirror a TCP stream, or UDP datagrams, in the foreground.
 ///
 /// Clients connect to --listen; what they send goes to --target and, as a copy, to each --mirror. On a terminal a line
 /// shows the counters. Ctrl-C drains: no new clients, those there are may finish; a second Ctrl-C cuts them.
@@ -53,6 +53,15 @@ pub(super) struct Args {
     /// How many clients at the same time [default: 10240].
     #[arg(long, value_name = "N")]
     max_connections: Option<u32>,
+    /// Mirror UDP datagrams instead of a TCP stream.
+    #[arg(long)]
+    udp: bool,
+    /// After how long without a datagram a UDP session ends [default: 60 s].
+    #[arg(long, value_name = "DURATION", requires = "udp")]
+    udp_session_timeout: Option<Seconds>,
+    /// How many UDP sessions at the same time [default: 1024].
+    #[arg(long, value_name = "N", requires = "udp")]
+    udp_sessions: Option<u32>,
     /// Network or address that may connect; may be given several times [default: all].
     #[arg(long, value_name = "NETWORK")]
     allow: Vec<String>,
@@ -143,6 +152,9 @@ impl Args {
         put(&mut spec, "connect_timeout", self.connect_timeout.map(|t| json!(t)));
         put(&mut spec, "idle_timeout", self.idle_timeout.map(|t| json!(t)));
         put(&mut spec, "max_connections", self.max_connections.map(|n| json!(n)));
+        put(&mut spec, "protocol", self.udp.then(|| json!("udp")));
+        put(&mut spec, "udp_session_timeout", self.udp_session_timeout.map(|t| json!(t)));
+        put(&mut spec, "udp_sessions", self.udp_sessions.map(|n| json!(n)));
         put(&mut spec, "allow", (!self.allow.is_empty()).then(|| json!(self.allow)));
         Value::Object(spec)
     }
