@@ -30,7 +30,8 @@ pub(crate) struct UdpEnd {
     socket: UdpSocket,
     /// The kernel's count of datagrams that found no room, as far as it is in a flow's counters.
     drops: AtomicU32,
-    /// The number of the lease that reads.
+    /// The number of the last lease, and of the one that reads.
+    last: AtomicU32,
     reader: AtomicU32,
     closed: CancellationToken,
 }
@@ -58,7 +59,10 @@ impl UdpEnd {
         socket.bind(&address.into())?;
         let socket = UdpSocket::from_std(socket.into())?;
         let bound = socket.local_addr()?;
-        Ok((Self { socket, drops: AtomicU32::new(0), reader: AtomicU32::new(0), closed: CancellationToken::new() }, bound))
+        Ok((
+            Self { socket, drops: AtomicU32::new(0), last: AtomicU32::new(0), reader: AtomicU32::new(0), closed: CancellationToken::new() },
+            bound,
+        ))
     }
 }
 
@@ -80,13 +84,18 @@ impl Lease<UdpEnd> {
         &self.0.socket
     }
 
-    /// From now on this lease reads, and those before it don't: two readers would change the order of datagrams.
-    /// The answer is its number.
-    pub(crate) fn take_over(&self) -> u32 {
-        self.end().reader.fetch_add(1, Ordering::Relaxed) + 1
+    /// A number that is higher than those of all leases before.
+    pub(crate) fn number(&self) -> u32 {
+        self.end().last.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Whether nobody has taken over since.
+    /// From now on the lease with this number reads, unless a later one does already. Two readers would change the
+    /// order of datagrams.
+    pub(crate) fn take_over(&self, number: u32) {
+        self.end().reader.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// Whether the lease with this number reads.
     pub(crate) fn reads(&self, number: u32) -> bool {
         self.end().reader.load(Ordering::Relaxed) == number
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Change, Lcg, PATIENCE, mirror, until};
 
@@ -60,7 +60,13 @@ impl Udp {
     #[track_caller]
     pub(crate) fn got(&self, data: &[u8]) -> SocketAddr {
         let (got, from) = self.receive();
-        assert!(got == data, "{} bytes instead of {}: {:?}", got.len(), data.len(), String::from_utf8_lossy(&got[..got.len().min(60)]));
+        assert!(
+            got == data,
+            "{} bytes instead of {}: {:?}",
+            got.len(),
+            data.len(),
+            String::from_utf8_lossy(&got[..got.len().min(60)])
+        );
         from
     }
 

@@ -27,7 +27,8 @@ const LAST_ANSWERS: Duration = Duration::from_millis(50);
 /// Leases the socket that clients send to.
 pub(in crate::mirror) fn open(spec: MirrorSpec, cx: FlowContext) -> Result<Serve, FlowError> {
     let lease = cx.listeners.lease_udp(&cx.id, spec.listen)?;
-    Ok(Box::pin(serve(Arc::new(Shared::new(spec, &lease, &cx)), lease, cx)))
+    let number = lease.number();
+    Ok(Box::pin(serve(Arc::new(Shared::new(spec, &lease, &cx)), lease, number, cx)))
 }
 
 /// However serving ends, nobody counts the sessions' silence any more.
@@ -39,9 +40,9 @@ impl Drop for Sessions {
     }
 }
 
-async fn serve(shared: Arc<Shared>, lease: Lease<UdpEnd>, cx: FlowContext) -> Result<(), FlowError> {
+async fn serve(shared: Arc<Shared>, lease: Lease<UdpEnd>, number: u32, cx: FlowContext) -> Result<(), FlowError> {
     let sessions = Sessions(Arc::clone(&shared));
-    let number = lease.take_over();
+    lease.take_over(number);
     let mut housekeeping = pin!(tokio::time::sleep(Duration::ZERO));
     let mut keeps_house = false;
     loop {

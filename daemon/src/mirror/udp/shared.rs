@@ -77,12 +77,15 @@ impl Shared {
         self.short_of_descriptors.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the session that was silent longest if somebody could not open a socket, so that the next one can.
+    /// If somebody could not open a socket, ends some of the sessions that were silent longest. What they leave free stays
+    /// so for a while: not only sessions need descriptors.
     pub(super) fn make_room(&self) {
         if self.short_of_descriptors.load(Ordering::Relaxed) {
             self.short_of_descriptors.store(false, Ordering::Relaxed);
-            let gone = self.table().pop();
-            if let Some(gone) = gone {
+            self.table().shrink();
+            loop {
+                let gone = self.table().pop_excess();
+                let Some(gone) = gone else { return };
                 gone.end();
             }
         }
@@ -91,6 +94,7 @@ impl Shared {
     /// Ends the sessions that were silent for too long. The answer is when the next one will have been, if there is one.
     pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
         let timeout = self.spec.udp_session_timeout.0;
+        self.table().recover();
         loop {
             let gone = self.table().expire(now, timeout);
             match gone {

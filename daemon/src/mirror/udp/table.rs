@@ -11,6 +11,8 @@ use hashlink::LinkedHashMap;
 pub(super) struct Table<K, V> {
     rows: LinkedHashMap<K, Row<V>>,
     most: usize,
+    /// What is possible now, when descriptors are short.
+    possible: usize,
 }
 
 #[derive(Debug)]
@@ -21,7 +23,7 @@ struct Row<V> {
 
 impl<K: Hash + Eq, V> Table<K, V> {
     pub(super) fn new(most: usize) -> Self {
-        Self { rows: LinkedHashMap::new(), most }
+        Self { rows: LinkedHashMap::new(), most, possible: most }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -38,7 +40,23 @@ impl<K: Hash + Eq, V> Table<K, V> {
     /// Adds a session that is heard of `now`. The answer is the one that has to go for it.
     pub(super) fn insert(&mut self, key: K, value: V, now: Instant) -> Option<V> {
         let replaced = self.rows.insert(key, Row { value, heard: now }).map(|row| row.value);
-        replaced.or_else(|| if self.rows.len() > self.most { self.pop() } else { None })
+        replaced.or_else(|| self.pop_excess())
+    }
+
+    /// Takes out the session that was silent longest, if there are too many.
+    pub(super) fn pop_excess(&mut self) -> Option<V> {
+        if self.rows.len() > self.possible { self.pop() } else { None }
+    }
+
+    /// There are more than the system has room for: some have to go, so that others, and not only sessions, find room.
+    pub(super) fn shrink(&mut self) {
+        let len = self.rows.len();
+        self.possible = (len - len / 8).saturating_sub(4).max(1);
+    }
+
+    /// As many as were asked for may be there again.
+    pub(super) fn recover(&mut self) {
+        self.possible = self.most;
     }
 
     /// Takes out the session that was silent longest.
@@ -62,6 +80,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn when_short_of_room_those_silent_longest_go_until_it_recovers() {
+        let (mut table, now) = (Table::new(100), Instant::now());
+        (0..64).for_each(|key| assert_eq!(table.insert(key, key, now), None));
+        table.shrink();
+        let gone: Vec<_> = std::iter::from_fn(|| table.pop_excess()).collect();
+        assert_eq!(gone, (0..12).collect::<Vec<_>>());
+        assert_eq!(table.insert(64, 64, now), Some(12));
+        table.recover();
+        assert_eq!(table.insert(65, 65, now), None);
+        let mut small = Table::new(3);
+        assert_eq!(small.insert(1, 1, now), None);
+        small.shrink();
+        assert_eq!(small.insert(2, 2, now), Some(1), "one is always possible");
+    }
 
     #[derive(Clone, Debug)]
     enum Step {
