@@ -149,7 +149,6 @@ fn a_target_that_goes_and_comes_back() {
     let address = target.address;
     drop(target);
     client.send(b"lost");
-    client.send(b"lost, too");
     until("it is noticed", || (daemon.counter("panel", "targetErrPkts") > 0).then_some(()));
     let error = daemon.status("panel")["last_error"]["text"].as_str().unwrap().to_owned();
     assert!(error.contains(&format!("target: cannot send to {address}: connection refused")), "{error}");

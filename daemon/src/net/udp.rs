@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use nix::libc;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
-use socket2::{Domain, Type};
+use socket2::{Domain, Socket, Type};
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
 use super::listen::{Entry, Lease};
@@ -27,7 +29,8 @@ const SESSION_BUFFER: usize = 1 << 20;
 /// A socket that clients send to.
 #[derive(Debug)]
 pub(crate) struct UdpEnd {
-    socket: UdpSocket,
+    /// Nobody waits until there is room to send, and nobody is woken for it with each datagram sent.
+    socket: AsyncFd<Socket>,
     /// The kernel's count of datagrams that found no room, as far as it is in a flow's counters.
     drops: AtomicU32,
     /// The number of the last lease, and of the one that reads.
@@ -57,17 +60,20 @@ impl UdpEnd {
             }
         }
         socket.bind(&address.into())?;
-        let socket = UdpSocket::from_std(socket.into())?;
-        let bound = socket.local_addr()?;
-        Ok((
-            Self { socket, drops: AtomicU32::new(0), last: AtomicU32::new(0), reader: AtomicU32::new(0), closed: CancellationToken::new() },
-            bound,
-        ))
+        let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+        let end = Self {
+            socket: AsyncFd::with_interest(socket, Interest::READABLE)?,
+            drops: AtomicU32::new(0),
+            last: AtomicU32::new(0),
+            reader: AtomicU32::new(0),
+            closed: CancellationToken::new(),
+        };
+        Ok((end, bound))
     }
 }
 
-fn plain(address: SocketAddr, buffer: usize) -> io::Result<socket2::Socket> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
+fn plain(address: SocketAddr, buffer: usize) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
     let _ = socket.set_recv_buffer_size(buffer);
     let _ = socket.set_send_buffer_size(buffer);
     setsockopt(&socket, sockopt::RxqOvfl, &1)?;
@@ -107,12 +113,12 @@ impl Lease<UdpEnd> {
 
     /// Completes when there is something to receive.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.end().socket.readable().await
+        self.end().socket.readable().await.map(drop)
     }
 
     /// Receives what has come; `WouldBlock` if nothing has. The answer is how many datagrams found no room before.
     pub(crate) fn receive(&self, batch: &mut Batch) -> io::Result<u32> {
-        receive(&self.end().socket, || batch.receive(&self.end().socket))?;
+        receive(&self.end().socket, |socket| batch.receive(socket))?;
         let Some(drops) = batch.drops() else { return Ok(0) };
         Ok(news(drops, self.end().drops.swap(drops, Ordering::Relaxed)))
     }
@@ -130,10 +136,10 @@ fn news(now: u32, before: u32) -> u32 {
 }
 
 /// Runs a receive that says whether it emptied the socket: then there is no need to ask once more to find it empty.
-fn receive(socket: &UdpSocket, mut receive: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+fn receive(socket: &AsyncFd<Socket>, mut receive: impl FnMut(&Socket) -> io::Result<bool>) -> io::Result<()> {
     let mut received = false;
-    let asked = socket.try_io(Interest::READABLE, || {
-        let emptied = receive()?;
+    let asked = socket.try_io(Interest::READABLE, |socket| {
+        let emptied = receive(socket)?;
         received = true;
         if emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });
@@ -153,18 +159,26 @@ impl WayBack {
     /// Sends from our address `from` until one datagram can't be sent.
     pub(crate) fn send(&self, from: Option<IpAddr>, to: SocketAddr, datagrams: &[&[u8]]) -> Sent {
         let Some(entry) = self.entry.upgrade() else { return (0, Some(io::ErrorKind::NotConnected.into())) };
-        match send_from(&entry.socket.socket, from, to, datagrams) {
+        match send_from(entry.socket.socket.get_ref(), from, to, datagrams) {
             // It was sent to an address that is not one machine's, a broadcast say.
-            (0, Some(error)) if from.is_some() && error.kind() == io::ErrorKind::InvalidInput => send_from(&entry.socket.socket, None, to, datagrams),
+            (0, Some(error)) if from.is_some() && error.kind() == io::ErrorKind::InvalidInput => {
+                send_from(entry.socket.socket.get_ref(), None, to, datagrams)
+            }
             sent => sent,
         }
     }
 }
 
+/// What a session waits for. An ICMP error alone does not make a socket readable.
+const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
+
 /// A session's socket, connected to a target or a mirror.
-#[derive(Debug)]
 pub(crate) struct Connected {
-    socket: UdpSocket,
+    socket: Arc<AsyncFd<Socket>>,
+    /// Waits for [`NEWS`]: tokio lets only futures wait for errors.
+    ready: Option<BoxFuture<'static, bool>>,
+    /// It may not be empty yet.
+    more: bool,
     /// Whom it is connected to.
     pub(crate) to: SocketAddr,
     drops: u32,
@@ -180,7 +194,8 @@ impl Connected {
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
         }
         socket.connect(&to.into())?;
-        Ok(Self { socket: UdpSocket::from_std(socket.into())?, to, drops: 0 })
+        let socket = Arc::new(AsyncFd::with_interest(socket, Interest::READABLE)?);
+        Ok(Self { socket, ready: None, more: false, to, drops: 0 })
     }
 
     /// Sends, each datagram behind `head`, until one can't be sent. The error may be about an earlier one.
@@ -188,7 +203,7 @@ impl Connected {
         let mut all = 0;
         loop {
             let rest = datagrams.get(all..).unwrap_or_default();
-            let (sent, error) = send_on(&self.socket, head, rest);
+            let (sent, error) = send_on(self.socket.get_ref(), head, rest);
             all += sent;
             if error.is_none() && sent == rest.len() {
                 return (all, None);
@@ -206,10 +221,25 @@ impl Connected {
     /// Receives what has come. The answer is how many datagrams found no room before.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<u32>> {
         loop {
-            ready!(self.socket.poll_recv_ready(cx))?;
-            match receive(&self.socket, || batch.receive_connected(&self.socket)) {
-                Ok(()) => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            if !self.more {
+                let socket = &self.socket;
+                let ready = self.ready.get_or_insert_with(|| {
+                    let socket = Arc::clone(socket);
+                    // Forgotten before it is used: what comes from now on is news again.
+                    async move { socket.ready(NEWS).await.map(|mut ready| ready.clear_ready()).is_ok() }.boxed()
+                });
+                if !ready!(ready.poll_unpin(cx)) {
+                    return Poll::Pending; // the runtime ends
+                }
+                self.ready = None;
+                self.more = true;
+            }
+            match batch.receive_connected(self.socket.get_ref()) {
+                Ok(emptied) => {
+                    self.more = !emptied;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more = false,
                 Err(error) => {
                     self.take_errors();
                     return Poll::Ready(Err(error));
