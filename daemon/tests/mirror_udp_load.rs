@@ -136,7 +136,9 @@ fn at_rest_it_does_nothing() {
     let daemon = Daemon::start();
     let at = daemon.mirror("panel", &udp_mirror(target.address, &[sink.address]));
     let clients: Vec<_> = (0..50).map(|_| Udp::to(at)).collect();
-    clients.iter().for_each(|client| assert_eq!(client.ask(b"hello"), b"hello"));
+    for client in &clients {
+        assert_eq!(client.ask(b"hello"), b"hello");
+    }
     let switches = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.process.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();

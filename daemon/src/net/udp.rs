@@ -62,7 +62,7 @@ impl UdpEnd {
         socket.bind(&address.into())?;
         let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
         let end = Self {
-            socket: AsyncFd::with_interest(socket, Interest::READABLE)?,
+            socket: watch(socket)?,
             drops: AtomicU32::new(0),
             last: AtomicU32::new(0),
             reader: AtomicU32::new(0),
@@ -83,6 +83,12 @@ fn plain(address: SocketAddr, buffer: usize) -> io::Result<Socket> {
         SocketAddr::V6(_) => set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DONT),
     };
     Ok(socket)
+}
+
+/// Only for what can be read: tokio's own UDP socket is woken for room to send as well, with every datagram that it sends.
+#[allow(deprecated, reason = "what replaces it is unsafe, for the sake of types that don't own their descriptor; this one does")]
+fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
+    AsyncFd::with_interest(socket, Interest::READABLE)
 }
 
 impl Lease<UdpEnd> {
@@ -194,7 +200,7 @@ impl Connected {
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
         }
         socket.connect(&to.into())?;
-        let socket = Arc::new(AsyncFd::with_interest(socket, Interest::READABLE)?);
+        let socket = Arc::new(watch(socket)?);
         Ok(Self { socket, ready: None, more: false, to, drops: 0 })
     }
 
@@ -257,7 +263,7 @@ impl Connected {
         while let Ok(about) = recvmsg::<()>(self.socket.as_raw_fd(), &mut [], Some(&mut space), MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT) {
             for control in about.cmsgs().into_iter().flatten() {
                 if let ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) = control {
-                    last = Some(io::Error::from_raw_os_error(error.ee_errno as i32));
+                    last = Some(io::Error::from_raw_os_error(error.ee_errno.cast_signed()));
                 }
             }
         }

@@ -126,12 +126,12 @@ fn receive(session: &Session, state: &mut State, role: Role, cx: &mut Context<'_
         turn.tally.add(role.pick(C::TargetRxPkts, C::MirrorRxPkts), datagrams.len() as u64);
         turn.tally.add(role.pick(C::TargetRxBytes, C::MirrorRxBytes), datagrams.iter().map(|d| d.len() as u64).sum());
         if to_client {
-            state.to_client(turn, session.client, &datagrams);
+            state.send_to_client(turn, session.client, &datagrams);
             came = true;
         }
         if let (Role::Target, Some(place)) = (role, state.aim) {
             shared.targets.answered(place);
-            state.to_mirrors(turn, Side::Target, &datagrams);
+            state.send_to_mirrors(turn, Side::Target, &datagrams);
         }
     }
     give_way(cx);

@@ -82,14 +82,14 @@ impl Session {
             state.head = header(canonical(self.client), SocketAddr::new(to.unwrap_or(bound.ip()), bound.port()));
         }
         state.to = to;
-        state.to_target(turn, datagrams);
+        state.send_to_target(turn, datagrams);
         state.wake_for(turn);
     }
 
     /// Gives them to the mirrors that get what the client sends.
     pub(super) fn to_mirrors(&self, turn: &mut Turn<'_>, datagrams: &[&[u8]]) {
         let mut state = self.state();
-        state.to_mirrors(turn, Side::Client, datagrams);
+        state.send_to_mirrors(turn, Side::Client, datagrams);
         state.wake_for(turn);
     }
 
@@ -151,7 +151,7 @@ impl State {
         self.wake();
     }
 
-    pub(super) fn to_target(&mut self, turn: &mut Turn<'_>, datagrams: &[&[u8]]) {
+    pub(super) fn send_to_target(&mut self, turn: &mut Turn<'_>, datagrams: &[&[u8]]) {
         let shared = turn.shared;
         let mut rest = datagrams;
         for _ in 0..=shared.targets.count() {
@@ -169,11 +169,13 @@ impl State {
             shared.targets.failed(place, turn.now);
             rest = rest.get(rest.len() - left..).unwrap_or_default();
         }
-        rest.iter().for_each(|datagram| dropped(turn, Role::Target, datagram.len()));
+        for datagram in rest {
+            dropped(turn, Role::Target, datagram.len());
+        }
     }
 
     /// Gives the mirrors what came from one end.
-    pub(super) fn to_mirrors(&mut self, turn: &mut Turn<'_>, from: Side, datagrams: &[&[u8]]) {
+    pub(super) fn send_to_mirrors(&mut self, turn: &mut Turn<'_>, from: Side, datagrams: &[&[u8]]) {
         let shared = turn.shared;
         for ((place, leg), (spec, health)) in self.mirrors.iter_mut().enumerate().zip(shared.spec.mirrors.iter().zip(&shared.mirrors)) {
             let wanted = if from == Side::Client { spec.from_client } else { spec.from_target };
@@ -184,7 +186,7 @@ impl State {
     }
 
     /// Gives them to the client.
-    pub(super) fn to_client(&self, turn: &mut Turn<'_>, client: SocketAddr, datagrams: &[&[u8]]) {
+    pub(super) fn send_to_client(&self, turn: &mut Turn<'_>, client: SocketAddr, datagrams: &[&[u8]]) {
         let mut rest = datagrams;
         while !rest.is_empty() {
             let (sent, error) = turn.shared.way_back.send(self.to, client, rest);
@@ -213,7 +215,7 @@ impl State {
         let waited = leg.take_waiting(turn.shared);
         let waited: Vec<&[u8]> = waited.iter().map(Vec::as_slice).collect();
         match role {
-            Role::Target => self.to_target(turn, &waited),
+            Role::Target => self.send_to_target(turn, &waited),
             Role::Mirror(place) => {
                 if let Some(health) = turn.shared.mirrors.get(place) {
                     leg.send(turn, role, health, &self.head, &waited, false);

@@ -106,7 +106,7 @@ impl Shared {
 
     /// Ends all sessions, except that what waits for a name is still sent.
     pub(super) fn finish(&self) {
-        self.take_each(|session| session.finish());
+        self.take_each(Session::finish);
     }
 
     /// Another spec serves the clients from now on: the sessions only pass on what still comes back.
