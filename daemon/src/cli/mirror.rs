@@ -13,7 +13,7 @@ use crate::service::Stop;
 use crate::store::Store;
 use crate::units::{Bytes, Seconds};
 
-/// Mirror a TCP stream in the foreground.
+/// Mirror a TCP stream, or UDP datagrams, in the foreground.
 ///
 /// Clients connect to --listen; what they send goes to --target and, as a copy, to each --mirror. On a terminal a line
 /// shows the counters. Ctrl-C drains: no new clients, those there are may finish; a second Ctrl-C cuts them.
@@ -71,6 +71,15 @@ pub(super) struct Args {
     /// Network or address of a proxy whose connections begin with such a header; may be given several times.
     #[arg(long, value_name = "NETWORK")]
     trusted_proxy: Vec<String>,
+    /// Mirror UDP datagrams instead of a TCP stream.
+    #[arg(long)]
+    udp: bool,
+    /// After how long without a datagram a UDP session ends [default: 60 s].
+    #[arg(long, value_name = "DURATION", requires = "udp")]
+    udp_session_timeout: Option<Seconds>,
+    /// How many UDP sessions at the same time [default: 1024].
+    #[arg(long, value_name = "N", requires = "udp")]
+    udp_sessions: Option<u32>,
     /// Network or address that may connect; may be given several times [default: all].
     #[arg(long, value_name = "NETWORK")]
     allow: Vec<String>,
@@ -173,6 +182,9 @@ impl Args {
         put(&mut spec, "max_connections", self.max_connections.map(|n| json!(n)));
         put(&mut spec, "proxy_protocol", self.proxy_protocol.as_ref().map(|v| json!(v)));
         put(&mut spec, "trusted_proxies", (!self.trusted_proxy.is_empty()).then(|| json!(self.trusted_proxy)));
+        put(&mut spec, "protocol", self.udp.then(|| json!("udp")));
+        put(&mut spec, "udp_session_timeout", self.udp_session_timeout.map(|t| json!(t)));
+        put(&mut spec, "udp_sessions", self.udp_sessions.map(|n| json!(n)));
         put(&mut spec, "allow", (!self.allow.is_empty()).then(|| json!(self.allow)));
         Value::Object(spec)
     }

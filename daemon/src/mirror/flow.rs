@@ -10,8 +10,9 @@ use tokio::net::TcpStream;
 use super::connection::Connection;
 use super::counters::C;
 use super::shared::{Active, Shared};
-use super::spec::MirrorSpec;
+use super::spec::{MirrorSpec, Protocol};
 use super::spool::{self, SpoolLease};
+use super::udp;
 use crate::flow::{Flow, FlowContext, FlowError, Serve};
 use crate::net::{AcceptPause, Lease};
 
@@ -30,6 +31,9 @@ impl From<MirrorSpec> for MirrorFlow {
 impl Flow for MirrorFlow {
     fn open(self: Box<Self>, cx: FlowContext) -> BoxFuture<'static, Result<Serve, FlowError>> {
         async move {
+            if self.spec.protocol == Protocol::Udp {
+                return udp::open(self.spec, cx);
+            }
             let lease = cx.listeners.lease(&cx.id, self.spec.listen, self.spec.keepalive)?;
             let spools = spool::open(&self.spec, &cx).await?;
             let serve: Serve = Box::pin(serve(self.spec, lease, spools, cx));

@@ -2,7 +2,8 @@
 //!
 //! [`spec`] is what the user writes, [`flow`] accepts, `connection` dials, `relay` moves the bytes of one connection,
 //! and `leg` is its way to one mirror. `targets` knows which targets answer, `search` finds one for a client, and `proxy`
-//! reads and writes the header that says whose a connection is.
+//! reads and writes the header that says whose a connection is. `spool` keeps connections on disk, and `udp` does it all
+//! for datagrams.
 
 mod connection;
 mod counters;
@@ -18,6 +19,7 @@ mod spec_check;
 pub(crate) mod spool;
 mod targets;
 mod turn;
+mod udp;
 
 pub use counters::COUNTERS;
 pub use flow::MirrorFlow;

@@ -204,7 +204,7 @@ impl Drop for Relay {
 
 /// Has the task polled again, but not before the runtime has looked at all sockets: a plain wake-up would let one busy
 /// stream run dozens of turns before others are even seen.
-fn give_way(cx: &mut Context<'_>) {
+pub(super) fn give_way(cx: &mut Context<'_>) {
     let turn_over = std::pin::pin!(tokio::task::yield_now());
     let _ = turn_over.poll(cx);
 }

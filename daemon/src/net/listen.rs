@@ -1,27 +1,38 @@
 //! The registry of listening sockets. A socket and its backlog outlive the flow that leases it: an edit, a failure
-//! and a restart of the flow lose no connection that the kernel has already taken.
+//! and a restart of the flow lose no connection, and no datagram, that the kernel has already taken.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{ListenAddress, do_not_pace, tune};
+use super::{ListenAddress, UdpEnd, do_not_pace, tune};
 use crate::flow::FlowError;
 use crate::text::reason;
 
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: i32 = 1024;
 
-/// All listening sockets of the daemon's flows.
+/// All listening sockets of the daemon's flows. TCP and UDP have the same port numbers without being in each other's way.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    entries: Mutex<HashMap<Key, Arc<Entry>>>,
+    tcp: Sockets<TcpListener>,
+    udp: Sockets<UdpEnd>,
+}
+
+/// The listening sockets of one protocol.
+#[derive(Debug)]
+struct Sockets<S>(Mutex<HashMap<Key, Arc<Entry<S>>>>);
+
+impl<S> Default for Sockets<S> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
 }
 
 /// Port 0 asks for any free port, so it names a socket only together with the flow that asked.
@@ -32,73 +43,106 @@ struct Key {
 }
 
 #[derive(Debug)]
-struct Entry {
-    flow: String,
-    listener: TcpListener,
+pub(super) struct Entry<S> {
+    pub(super) flow: String,
+    pub(super) socket: S,
     bound: SocketAddr,
-    leases: AtomicUsize,
+    pub(super) leases: AtomicUsize,
 }
 
-/// The right to accept on a listening socket. The socket stays open when the lease ends, until [`Listeners::sweep`].
+/// The right to use a listening socket. The socket stays open when the lease ends, until [`Listeners::sweep`].
 #[derive(Debug)]
-pub struct Lease(Arc<Entry>);
+pub struct Lease<S = TcpListener>(pub(super) Arc<Entry<S>>);
 
-impl Drop for Lease {
+impl<S> Drop for Lease<S> {
     fn drop(&mut self) {
         self.0.leases.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<S> Lease<S> {
+    /// The address that is listened on.
+    pub fn bound(&self) -> SocketAddr {
+        self.0.bound
     }
 }
 
 impl Listeners {
     /// Leases the TCP socket that listens on `address` for `flow`, opening it if need be.
     pub fn lease(&self, flow: &str, address: ListenAddress, keepalive: bool) -> Result<Lease, FlowError> {
-        let fail = |why: String| FlowError::Listen { address: address.0, reason: why };
-        let key = Key { address: address.0, any_port_of: (address.0.port() == 0).then(|| flow.to_owned()) };
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = match entries.get(&key) {
-            Some(entry) if entry.flow == flow => Arc::clone(entry),
-            Some(entry) => return Err(fail(format!("flow {:?} listens there", entry.flow))),
-            None => {
-                let listener = bind(address.0).map_err(|e| fail(self.explain(&entries, address.0, &e)))?;
-                let bound = listener.local_addr().map_err(|e| fail(reason(&e)))?;
-                let entry = Arc::new(Entry { flow: flow.to_owned(), listener, bound, leases: AtomicUsize::new(0) });
-                entries.insert(key, Arc::clone(&entry));
-                entry
-            }
-        };
-        tune(&SockRef::from(&entry.listener), keepalive).map_err(|e| fail(reason(&e)))?;
-        entry.leases.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease(entry))
+        let lease = self.tcp.lease(flow, address.0, bind)?;
+        tune(&SockRef::from(&lease.0.socket), keepalive).map_err(|e| FlowError::Listen { address: address.0, reason: reason(&e) })?;
+        Ok(lease)
+    }
+
+    /// Leases the UDP socket that listens on `address` for `flow`, opening it if need be.
+    pub(crate) fn lease_udp(&self, flow: &str, address: ListenAddress) -> Result<Lease<UdpEnd>, FlowError> {
+        self.udp.lease(flow, address.0, UdpEnd::bind)
     }
 
     /// Closes the sockets of `flow` that nothing leases any more.
     pub fn sweep(&self, flow: &str) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|_, entry| entry.flow != flow || entry.leases.load(Ordering::Relaxed) > 0);
+        self.tcp.sweep(flow);
+        self.udp.sweep(flow);
     }
 
     /// The addresses on which `flow` listens, as bound.
     pub fn bound(&self, flow: &str) -> Vec<SocketAddr> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bound: Vec<_> = entries.values().filter(|e| e.flow == flow && e.leases.load(Ordering::Relaxed) > 0).map(|e| e.bound).collect();
+        let mut bound = self.tcp.bound(flow);
+        bound.extend(self.udp.bound(flow));
         bound.sort();
         bound
     }
+}
 
-    #[expect(clippy::unused_self, reason = "it speaks of the registry whose lock is held")]
-    fn explain(&self, entries: &HashMap<Key, Arc<Entry>>, address: SocketAddr, error: &io::Error) -> String {
-        let holder = entries.values().find(|e| e.bound.port() == address.port() && address.port() != 0);
-        match (error.kind(), holder) {
-            (io::ErrorKind::AddrInUse, Some(holder)) => format!("flow {:?} listens on {}", holder.flow, holder.bound),
-            (io::ErrorKind::PermissionDenied, _) => {
-                format!("{} (ports below 1024 need the capability CAP_NET_BIND_SERVICE)", reason(error))
+impl<S> Sockets<S> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<Key, Arc<Entry<S>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lease(&self, flow: &str, address: SocketAddr, bind: fn(SocketAddr) -> io::Result<(S, SocketAddr)>) -> Result<Lease<S>, FlowError> {
+        let fail = |reason: String| FlowError::Listen { address, reason };
+        let key = Key { address, any_port_of: (address.port() == 0).then(|| flow.to_owned()) };
+        let mut entries = self.entries();
+        let entry = match entries.get(&key) {
+            Some(entry) if entry.flow == flow => Arc::clone(entry),
+            Some(entry) => return Err(fail(format!("flow {:?} listens there", entry.flow))),
+            None => {
+                let (socket, bound) = bind(address).map_err(|e| fail(explain(&entries, address, &e)))?;
+                let entry = Arc::new(Entry { flow: flow.to_owned(), socket, bound, leases: AtomicUsize::new(0) });
+                entries.insert(key, Arc::clone(&entry));
+                entry
             }
-            _ => reason(error),
-        }
+        };
+        entry.leases.fetch_add(1, Ordering::Relaxed);
+        Ok(Lease(entry))
+    }
+
+    fn sweep(&self, flow: &str) {
+        self.entries().retain(|_, entry| entry.flow != flow || entry.leases.load(Ordering::Relaxed) > 0);
+    }
+
+    fn bound(&self, flow: &str) -> Vec<SocketAddr> {
+        self.entries()
+            .values()
+            .filter(|e| e.flow == flow && e.leases.load(Ordering::Relaxed) > 0)
+            .map(|e| e.bound)
+            .collect()
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn explain<S>(entries: &HashMap<Key, Arc<Entry<S>>>, address: SocketAddr, error: &io::Error) -> String {
+    let holder = entries.values().find(|e| e.bound.port() == address.port() && address.port() != 0);
+    match (error.kind(), holder) {
+        (io::ErrorKind::AddrInUse, Some(holder)) => format!("flow {:?} listens on {}", holder.flow, holder.bound),
+        (io::ErrorKind::PermissionDenied, _) => {
+            format!("{} (ports below 1024 need the capability CAP_NET_BIND_SERVICE)", reason(error))
+        }
+        _ => reason(error),
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -108,7 +152,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     do_not_pace(&socket, address);
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    let listener = TcpListener::from_std(socket.into())?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
 }
 
 /// The pause after an accept that failed for want of descriptors or memory.
@@ -116,16 +162,11 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct AcceptPause(u32);
 
 impl Lease {
-    /// The address that is listened on.
-    pub fn bound(&self) -> SocketAddr {
-        self.0.bound
-    }
-
     /// The next connection. Errors that concern one connection are passed over; while descriptors are exhausted it
     /// pauses, longer each time up to a second, so that nothing spins and what runs goes on.
     pub async fn accept(&self, pause: &mut AcceptPause) -> (TcpStream, SocketAddr) {
         loop {
-            let error = match self.0.listener.accept().await {
+            let error = match self.0.socket.accept().await {
                 Ok((stream, peer)) => {
                     pause.0 = 0;
                     return (stream, canonical(peer));
@@ -146,6 +187,6 @@ impl Lease {
 }
 
 /// A dual-stack listener sees IPv4 clients as `::ffff:a.b.c.d`.
-fn canonical(peer: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }

@@ -3,6 +3,7 @@
 mod address;
 mod addresses;
 pub(crate) mod budget;
+mod datagrams;
 mod dial;
 mod held;
 mod listen;
@@ -12,17 +13,22 @@ pub(crate) mod pool;
 pub mod proxy;
 mod resolve;
 mod tick;
+mod udp;
 
 pub use address::{Address, ListenAddress};
 pub use addresses::Addresses;
 pub use budget::Budget;
+pub(crate) use datagrams::{Batch, Sent, send_from, send_on};
 pub use dial::{DialError, Dialler};
 pub(crate) use held::Held;
+pub(crate) use listen::canonical;
 pub use listen::{AcceptPause, Lease, Listeners};
 pub use network::Network;
 pub(crate) use peer::{Fin, Peer};
 pub use pool::RelayPool;
+pub(crate) use resolve::resolve;
 pub(crate) use tick::Tick;
+pub(crate) use udp::{Connected, UdpEnd, WayBack};
 
 use socket2::{Socket, TcpKeepalive};
 use std::net::SocketAddr;

@@ -21,7 +21,7 @@ fn questions() -> MutexGuard<'static, Questions> {
 }
 
 /// The addresses of a host.
-pub(super) async fn resolve(host: &str) -> Answer {
+pub(crate) async fn resolve(host: &str) -> Answer {
     let question = questions().entry(host.to_owned()).or_insert_with(|| ask(host.to_owned()).boxed().shared()).clone();
     question.await
 }

@@ -8,6 +8,7 @@ mod ports;
 mod process;
 mod servers;
 mod spec;
+mod udp;
 mod wait;
 
 pub(crate) use client::{End, Talk, connect, exchange, is_turned_away, try_connect};
@@ -18,4 +19,5 @@ pub(crate) use ports::{Narrow, Nobody, Stuck};
 pub(crate) use process::{Process, domoflux, run};
 pub(crate) use servers::{Gate, Server, Sink, answers_after_fin, echo, echo_one};
 pub(crate) use spec::{Change, Lcg, mirror, pattern};
+pub(crate) use udp::{Udp, UdpServer, numbered, udp_mirror};
 pub(crate) use wait::{PATIENCE, SOON, until, until_within};
