@@ -310,8 +310,8 @@ impl Leg {
                 self.closed();
             } else {
                 let _ = Pin::new(stream).poll_shutdown(cx);
-                if turn.over && shared.many_linger() && self.recorder.is_none() {
-                    self.link = Link::Gone; // it has got everything; how it closes is its own affair
+                if turn.over {
+                    self.let_go(shared);
                 }
             }
         }
@@ -390,6 +390,14 @@ impl Leg {
         self.reset |= reset;
         if let Some(recorder) = &self.recorder {
             recorder.end(End { reset, live: !self.is_gone() });
+        }
+    }
+
+    /// Where many ended connections wait for their mirrors to close, one that has got everything is not waited for: how it
+    /// closes is its own affair, unless a record depends on it.
+    pub(super) fn let_go(&mut self, shared: &Shared) {
+        if self.fin == Fin::Sent && self.recorder.is_none() && shared.many_linger() {
+            self.link = Link::Gone;
         }
     }
 

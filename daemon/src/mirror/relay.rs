@@ -171,6 +171,7 @@ impl Relay {
         self.legs.iter_mut().for_each(|leg| leg.finish(reset));
         if let Some(lingering) = self.shared.linger() {
             self.timer = Some(Box::new(Timer::new(LINGER, Some(lingering))));
+            self.legs.iter_mut().for_each(|leg| leg.let_go(&self.shared));
         } else {
             self.legs.iter_mut().for_each(|leg| leg.expire(&self.shared, tally));
         }
