@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::Mode;
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
+use crate::config::DaemonTable;
 use crate::flow::{Backoff, FlowSpec, Flows, Means};
 use crate::log::Log;
 use crate::net::budget;
 use crate::rpc::{self, Daemon, Limits, Token, TokenError};
+use crate::service::reload::Reload;
+use crate::service::{ConfigSource, Endpoint, Notify, Stop, StopTimes, keep_told, watchdog};
 use crate::store::Store;
 use crate::text::{reason, unix_ms};
 
@@ -41,10 +43,14 @@ pub struct Settings {
     pub file_flows: Option<Vec<FlowSpec>>,
     /// The memory that all relay queues share, in bytes.
     pub buffer_total: usize,
-    /// How long connections may go on after a stop is asked for.
-    pub drain_timeout: Duration,
-    /// Whether /metrics needs no token.
-    pub metrics_public: bool,
+    /// What command line and file say in all.
+    pub table: DaemonTable,
+    /// Where the file is, to read it again.
+    pub source: ConfigSource,
+    /// Where endpoint.json goes.
+    pub endpoint_dir: PathBuf,
+    /// Whether the group of this process may read the token.
+    pub token_for_group: bool,
 }
 
 impl Settings {
@@ -54,11 +60,13 @@ impl Settings {
         Self {
             instance: instance.to_owned(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            endpoint_dir: state_dir.clone(),
             state_dir,
             file_flows: None,
             buffer_total: budget::DEFAULT_TOTAL,
-            drain_timeout: Duration::from_secs(5),
-            metrics_public: false,
+            table: DaemonTable::default(),
+            source: ConfigSource::default(),
+            token_for_group: false,
         }
     }
 }
@@ -91,6 +99,12 @@ pub enum AppError {
     },
 }
 
+/// How long the API may take to end, beside everything else.
+const API_ENDS_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long the store may take to be closed.
+const STORE_CLOSES_WITHIN: Duration = Duration::from_secs(1);
+
 /// Runs a daemon until it is told to stop.
 pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
     if !settings.listen.ip().is_loopback() {
@@ -100,11 +114,13 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
     // Specs name hosts and networks: they are for this user and its group.
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
     let stop = Stop::on_signals()?;
+    let hangup =
+        signal(SignalKind::hangup()).map_err(|error| AppError::System { what: "cannot watch for SIGHUP".to_owned(), reason: reason(&error) })?;
     if let Err(error) = std::fs::create_dir_all(&settings.state_dir) {
         tracing::error!("cannot create {}: {}", settings.state_dir.display(), reason(&error));
     }
     let _lock = lock_state(&settings.state_dir)?;
-    let token = match Token::load_or_create(&settings.state_dir.join("token")) {
+    let token = match Token::load_or_create(&settings.state_dir.join("token"), settings.token_for_group) {
         // A disk that can't be written is no reason to stop a flow.
         Err(error @ TokenError::File { .. }) => {
             tracing::error!("{error}; nobody can call the API");
@@ -125,35 +141,60 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
         Some(wanted) => sync_file(&flows, wanted).await,
         None => name_file_flows(&flows),
     }
+    let boot_id = format!("{:016x}", fastrand::u64(..));
     let daemon = Daemon {
         flows: Arc::clone(&flows),
-        log,
+        log: log.clone(),
         instance: settings.instance.clone(),
         state_dir: settings.state_dir.clone(),
-        boot_id: format!("{:016x}", fastrand::u64(..)),
+        boot_id: boot_id.clone(),
         started_at: unix_ms(),
         started: Instant::now(),
         stop: stop.now.clone(),
-        metrics_public: settings.metrics_public,
+        metrics_public: settings.table.metrics_public,
     };
-    let api = tokio::spawn(serve_api(settings.clone(), daemon, token));
-    let saver = tokio::spawn(save_counters(Arc::clone(&flows)));
+    let notify = Notify::from_env();
+    let (times, stop_times) = watch::channel(StopTimes::new(settings.table.drain_timeout()));
+    let (api_says, api_said) = watch::channel(String::new());
+    if let Some(every) = watchdog::period() {
+        tokio::spawn(watchdog::feed(notify.clone(), Arc::clone(&flows), every)); // to the very end
+    }
+    let reload =
+        Reload { source: settings.source.clone(), table: settings.table.clone(), flows: Arc::clone(&flows), log, times, notify: notify.clone() };
+    let until_stop = [
+        tokio::spawn(save_counters(Arc::clone(&flows))),
+        tokio::spawn(keep_told(notify.clone(), Arc::clone(&flows), api_said)),
+        tokio::spawn(reload.at_each(hangup)),
+    ];
+    let endpoint_dir = settings.endpoint_dir.clone();
+    let mut api = tokio::spawn(serve_api(settings, daemon, token, api_says));
     stop.now.cancelled().await;
-    saver.abort();
-    let cut = drain(&flows, settings.drain_timeout, &stop).await;
-    let _ = api.await;
-    flows.means().store.close().await;
-    let _ = std::fs::remove_file(endpoint_file(&settings.state_dir));
+    let times = *stop_times.borrow();
+    times.enforce();
+    let extend = times.all.as_micros() + 1_000_000;
+    notify
+        .say(&format!("STOPPING=1\nSTATUS=stopping: running connections may end\nEXTEND_TIMEOUT_USEC={extend}"))
+        .await;
+    until_stop.iter().for_each(tokio::task::JoinHandle::abort);
+    let cut = drain(&flows, times.drain, &stop).await;
+    if tokio::time::timeout(API_ENDS_WITHIN, &mut api).await.is_err() {
+        api.abort();
+    }
+    if tokio::time::timeout(STORE_CLOSES_WITHIN, flows.means().store.close()).await.is_err() {
+        tracing::error!("the store does not answer: it is left as it is, with everything that it has accepted");
+    }
+    Endpoint::remove(&endpoint_dir, &boot_id);
     tracing::info!("stopped, {cut} connections cut");
     Ok(())
 }
 
-/// Ends the flows; a second signal ends the waiting.
+/// Ends the flows, with so much time from now on for their connections; a second signal ends the waiting.
 pub async fn drain(flows: &Flows, within: Duration, stop: &Stop) -> usize {
     tracing::info!("stopping: no new clients, running connections have {} s", within.as_secs_f32());
+    let over = tokio::time::sleep(within);
     let enough = async {
         tokio::select! {
-            () = tokio::time::sleep(within) => {}
+            () = over => {}
             () = stop.at_once.cancelled() => tracing::warn!("a second signal: connections are cut"),
         }
     };
@@ -180,8 +221,8 @@ fn name_file_flows(flows: &Flows) {
     }
 }
 
-/// Serves the API. A port that is taken stops no flow: it is tried again until it is free.
-async fn serve_api(settings: Settings, daemon: Daemon, token: Token) {
+/// Serves the API, and says what it does. A port that is taken stops no flow: it is tried again until it is free.
+async fn serve_api(settings: Settings, daemon: Daemon, token: Token, says: watch::Sender<String>) {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     let mut said = false;
     let listener = loop {
@@ -189,7 +230,9 @@ async fn serve_api(settings: Settings, daemon: Daemon, token: Token) {
             Ok(listener) => break listener,
             Err(error) => {
                 if !said {
-                    tracing::error!("the API cannot listen on {}: {}; flows run, and it is tried again", settings.listen, reason(&error));
+                    let text = format!("the API cannot listen on {}: {}", settings.listen, reason(&error));
+                    tracing::error!("{text}; flows run, and it is tried again");
+                    says.send_replace(text);
                     said = true;
                 }
             }
@@ -200,18 +243,9 @@ async fn serve_api(settings: Settings, daemon: Daemon, token: Token) {
         }
     };
     let Ok(address) = listener.local_addr() else { return };
-    let endpoint = json!({
-        "address": address.ip(),
-        "port": address.port(),
-        "pid": std::process::id(),
-        "boot_id": daemon.boot_id,
-        "version": env!("CARGO_PKG_VERSION"),
-        "token_file": settings.state_dir.join("token"),
-    });
-    if let Err(error) = write_whole(&endpoint_file(&settings.state_dir), &format!("{endpoint}\n")) {
-        tracing::error!("cannot write {}: {}", endpoint_file(&settings.state_dir).display(), reason(&error));
-    }
+    Endpoint::of(address, &daemon.boot_id, &daemon.instance, settings.state_dir.join("token")).write(&settings.endpoint_dir);
     tracing::info!("the API listens on {address}");
+    says.send_replace(format!("API on {address}"));
     rpc::serve(listener, daemon, token, Limits::default()).await;
 }
 
@@ -220,18 +254,6 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(128)
-}
-
-/// The file that tells local programs where the API is.
-pub fn endpoint_file(state_dir: &Path) -> PathBuf {
-    state_dir.join("endpoint.json")
-}
-
-/// Writes beside the file and renames, so that a reader never sees half of it.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    std::fs::write(&beside, text)?;
-    std::fs::rename(beside, path)
 }
 
 async fn save_counters(flows: Arc<Flows>) {
@@ -261,40 +283,4 @@ pub fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);
-}
-
-/// What SIGTERM and SIGINT ask for.
-#[derive(Clone, Debug, Default)]
-pub struct Stop {
-    /// Cancelled by the first signal: stop.
-    pub now: CancellationToken,
-    /// Cancelled by the second: do not wait for connections.
-    pub at_once: CancellationToken,
-}
-
-impl Stop {
-    /// Watches for signals. The third one ends the process, whatever it is doing.
-    pub fn on_signals() -> Result<Self, AppError> {
-        let stop = Self::default();
-        let system = |error: io::Error| AppError::System { what: "cannot watch for signals".to_owned(), reason: reason(&error) };
-        let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
-        let cancel = stop.clone();
-        tokio::spawn(async move {
-            for token in [Some(cancel.now), Some(cancel.at_once), None] {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-                match token {
-                    Some(token) => token.cancel(),
-                    None => {
-                        crate::log::flush();
-                        std::process::exit(1)
-                    }
-                }
-            }
-        });
-        Ok(stop)
-    }
 }

@@ -3,11 +3,12 @@
 //! The map of the modules, from the outside in:
 //!
 //! - [`cli`]: one file a subcommand; [`app`]: the only wiring, from settings to a daemon that serves and drains;
+//! - [`service`]: readiness, watchdog, reload and stop, for systemd or for the supervisor that it has itself;
 //! - [`rpc`]: the JSON-RPC API, its table of methods and its HTTP server; [`config`]: the TOML file;
 //! - [`flow`]: what every flow has: the trait, the table of kinds, supervisor, registry, status and counters;
 //! - [`mirror`]: the kind `mirror`;
 //! - [`net`]: listening, dialling, and the memory that relays share; [`store`]: what outlives the daemon;
-//! - [`log`], [`i18n`], [`units`], [`text`]: what all of them use.
+//! - [`redact`]: what a bug report must not tell; [`log`], [`i18n`], [`units`], [`text`]: what all of them use.
 
 pub mod app;
 pub mod cli;
@@ -17,7 +18,9 @@ pub mod i18n;
 pub mod log;
 pub mod mirror;
 pub mod net;
+pub mod redact;
 pub mod rpc;
+pub mod service;
 pub mod store;
 pub mod text;
 pub mod units;

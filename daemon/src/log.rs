@@ -1,6 +1,8 @@
 //! The log: one line an event on standard error, and the last lines kept for `log.tail`. The level can be changed
 //! while the daemon runs. What peers send is escaped before it comes here, and once more on its way out.
 
+mod format;
+
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _};
@@ -21,20 +23,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::text::{printable, unix_ms};
 
+pub use format::Format;
+
 /// Lines kept for `log.tail`, and the longest line.
 const KEPT: usize = 1000;
 const LONGEST: usize = 2000;
-
-/// How a line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// `2026-11-20T13:21:00.123Z INFO flow=panel text`
-    #[default]
-    Text,
-    /// `[2026-11-20 13:21:00][INFO] panel: text`, as Jeedom's log viewer wants it.
-    Jeedom,
-}
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
@@ -114,7 +107,7 @@ impl Log {
     pub fn start(level: LogLevel, format: Format) -> Self {
         let ring: Arc<Mutex<Ring>> = Arc::default();
         let (filter, handle) = reload::Layer::new(level.filter());
-        let clear = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
+        let clear = if format == Format::Text && std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
         let lines = Lines { ring: Arc::clone(&ring), format, writer: writer(), clear };
         let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
         Self { ring, filter: started.is_ok().then_some(handle) }
@@ -171,10 +164,17 @@ fn writer() -> &'static Writer {
 }
 
 impl Writer {
-    fn line(&self, line: String) {
+    /// Writes a line in a format, and before it how many were lost, if any were.
+    fn line(&self, format: Format, level: Level, line: &Line, clear: &str) {
         let lost = self.lost.swap(0, Ordering::Relaxed);
-        let line = if lost > 0 { format!("({lost} lines of the log are lost: standard error was not read)\n{line}") } else { line };
-        if self.lines.try_send(Message::Line(line)).is_err() {
+        let mut text = String::new();
+        if lost > 0 {
+            let text_of_it = format!("{lost} lines of the log are lost: standard error was not read");
+            text = format.line(Level::WARN, &Line { seq: 0, at: line.at, level: "warn", flow: None, text: text_of_it });
+        }
+        text += clear;
+        text += &format.line(level, line);
+        if self.lines.try_send(Message::Line(text)).is_err() {
             self.lost.fetch_add(lost + 1, Ordering::Relaxed);
         }
     }
@@ -229,8 +229,8 @@ impl<S: Subscriber> Layer<S> for Lines {
         event.record(&mut fields);
         let level = *event.metadata().level();
         let mut line =
-            Line { seq: 0, at: unix_ms(), level: level_name(level), flow: fields.flow, text: printable(fields.text.trim_start(), LONGEST) };
-        self.writer.line(format!("{}{}", self.clear, self.format.line(level, &line)));
+            Line { seq: 0, at: unix_ms(), level: format::level_name(level), flow: fields.flow, text: printable(fields.text.trim_start(), LONGEST) };
+        self.writer.line(self.format, level, &line, self.clear);
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         ring.last_seq += 1;
         line.seq = ring.last_seq;
@@ -238,29 +238,5 @@ impl<S: Subscriber> Layer<S> for Lines {
             ring.lines.pop_front();
         }
         ring.lines.push_back(line);
-    }
-}
-
-fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "error",
-        Level::WARN => "warn",
-        Level::INFO => "info",
-        _ => "debug",
-    }
-}
-
-impl Format {
-    fn line(self, level: Level, line: &Line) -> String {
-        let Line { flow, text, .. } = line;
-        match (self, flow) {
-            (Self::Text, Some(flow)) => format!("{} {level:5} flow={flow} {text}\n", chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S%.3fZ")),
-            (Self::Text, None) => format!("{} {level:5} {text}\n", chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S%.3fZ")),
-            (Self::Jeedom, flow) => {
-                let level = if level == Level::WARN { "WARNING" } else { level.as_str() };
-                let flow = flow.as_ref().map_or_else(String::new, |flow| format!("{flow}: "));
-                format!("[{}][{level}] {flow}{text}\n", chrono::Local::now().format("%Y-%m-%d %H:%M:%S"))
-            }
-        }
     }
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{CONFIG, Failure, UNAVAILABLE};
-use crate::app::endpoint_file;
 use crate::rpc::{API_VERSION, Token};
+use crate::service::Endpoint;
+use crate::service::endpoint::{self, Found, file_in};
+use crate::text::reason;
 
 /// Which daemon.
 #[derive(clap::Args, Clone)]
@@ -16,7 +18,7 @@ pub(super) struct Which {
     /// Instance whose daemon is meant.
     #[arg(long, global = true, default_value = "default", env = "DOMOFLUX_INSTANCE", help_heading = "Daemon")]
     instance: String,
-    /// State directory of the daemon, where its endpoint.json and its token are.
+    /// State directory of a daemon that was started with --state-dir: its endpoint.json is there.
     #[arg(long, global = true, value_name = "DIR", env = "DOMOFLUX_STATE_DIR", help_heading = "Daemon")]
     state_dir: Option<PathBuf>,
 }
@@ -34,52 +36,99 @@ pub(super) struct ApiError {
     pub(super) data: Value,
 }
 
+/// Why a daemon was not found in a place where an endpoint.json is.
+struct Miss(Failure);
+
 impl Which {
-    fn state_dir(&self) -> Result<PathBuf, Failure> {
-        if let Some(dir) = &self.state_dir {
-            return Ok(dir.clone());
+    /// The instance that is meant.
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Where an endpoint.json may be: in the state directory that was named, else wherever daemons of the instance write it.
+    pub(super) fn directories(&self) -> Vec<PathBuf> {
+        match &self.state_dir {
+            Some(dir) => vec![dir.clone()],
+            None => endpoint::directories(&self.instance, super::daemon::default_state_dir(&self.instance).ok()),
         }
-        // A daemon under systemd keeps its state there, whoever asks.
-        let system = PathBuf::from("/var/lib/domoflux").join(&self.instance);
-        if endpoint_file(&system).exists() { Ok(system) } else { super::daemon::default_state_dir(&self.instance) }
     }
 
     /// Finds the daemon and shakes hands.
     pub(super) fn connect(&self) -> Result<Client, Failure> {
-        let dir = self.state_dir()?;
-        let endpoint: Value = std::fs::read_to_string(endpoint_file(&dir))
-            .ok()
-            .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_default();
-        let port = endpoint["port"].as_u64().ok_or_else(|| nobody(&dir))?;
-        let host = match endpoint["address"].as_str() {
-            Some(v6) if v6.contains(':') => format!("[{v6}]"),
-            Some(v4) => v4.to_owned(),
-            None => "127.0.0.1".to_owned(),
-        };
-        let token_file = endpoint["token_file"].as_str().map_or_else(|| dir.join("token"), PathBuf::from);
-        let token = Token::load(&token_file).map_err(|error| Failure::with_code(error.to_string(), CONFIG))?;
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(90)))
-            .http_status_as_error(false)
-            .max_idle_connections(0)
-            .build();
-        let client = Client { agent: agent.into(), url: format!("http://{host}:{port}/"), token };
-        let hello = json!({ "client": format!("domoflux {}", env!("CARGO_PKG_VERSION")), "api": API_VERSION });
-        client.call("daemon.hello", hello)?;
-        Ok(client)
+        super::check_instance(&self.instance)?;
+        let directories = self.directories();
+        let mut missed = None;
+        for dir in &directories {
+            match Endpoint::find(dir) {
+                Found::Nothing => {}
+                Found::Unreadable(error) => {
+                    let text = format!("{} can't be read: {}{}", file_in(dir).display(), reason(&error), advice(&error));
+                    missed.get_or_insert(Failure::with_code(text, CONFIG));
+                }
+                Found::Endpoint(endpoint) => match Client::of(&endpoint, dir) {
+                    Ok(client) => return Ok(client),
+                    Err(Miss(failure)) => drop(missed.get_or_insert(failure)),
+                },
+            }
+        }
+        Err(missed.unwrap_or_else(|| nobody(&self.instance, &directories)))
     }
 }
 
-fn nobody(dir: &Path) -> Failure {
+/// What helps who may not read something.
+fn advice(error: &std::io::Error) -> &'static str {
+    if error.kind() == std::io::ErrorKind::PermissionDenied { "; it is for root and for the group of the daemon" } else { "" }
+}
+
+fn nobody(instance: &str, directories: &[PathBuf]) -> Failure {
+    let places = directories.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ");
     let text = format!(
-        "no daemon runs with its state in {}: start one with `domoflux daemon`, or name it with --instance or --state-dir",
-        dir.display()
+        "no daemon runs as instance {instance:?}, as there is no endpoint.json in {places}: start one with `domoflux daemon`, or name it with --instance or --state-dir"
     );
     Failure::with_code(text, UNAVAILABLE)
 }
 
 impl Client {
+    /// The daemon that wrote an endpoint.json, if it still runs. The token is not shown to whoever else is there.
+    fn of(endpoint: &Endpoint, dir: &Path) -> Result<Self, Miss> {
+        let file = file_in(dir);
+        let gone = |why: &str| {
+            let text = format!("the daemon of {} does not answer: {why}; it was killed, or the machine lost power", file.display());
+            Miss(Failure::with_code(text, UNAVAILABLE))
+        };
+        if !endpoint.has_process() {
+            return Err(gone(&format!("there is no process {} any more", endpoint.pid)));
+        }
+        let token = Token::load(&endpoint.token_file).map_err(|error| {
+            let denied = std::fs::File::open(&endpoint.token_file).err().map_or("", |error| advice(&error));
+            Miss(Failure::with_code(format!("{error}{denied}"), CONFIG))
+        })?;
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(90)))
+            .http_status_as_error(false)
+            .max_idle_connections(0)
+            .build();
+        let url = format!("http://{}/", std::net::SocketAddr::new(endpoint.address, endpoint.port));
+        let client = Self { agent: agent.into(), url, token };
+        let hello = json!({ "client": format!("domoflux {}", env!("CARGO_PKG_VERSION")), "api": API_VERSION });
+        let hello = client.call("daemon.hello", hello).map_err(Miss)?;
+        if hello["boot_id"] != endpoint.boot_id.as_str() {
+            return Err(gone("another start of it, or another daemon, has its port"));
+        }
+        Ok(client)
+    }
+
+    /// The token, which a document that leaves the machine must not have.
+    pub(super) fn token(&self) -> &str {
+        self.token.secret()
+    }
+
+    /// What `/metrics` says.
+    pub(super) fn metrics(&self) -> Option<String> {
+        let request = self.agent.get(format!("{}metrics", self.url)).header("Authorization", self.token.bearer());
+        request.call().ok()?.body_mut().read_to_string().ok()
+    }
+
     /// Calls a method; an error of the API becomes a failure with its text.
     #[expect(clippy::needless_pass_by_value, reason = "a call reads better with its json!() in place")]
     pub(super) fn call(&self, method: &str, params: Value) -> Result<Value, Failure> {

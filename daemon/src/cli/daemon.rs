@@ -1,27 +1,30 @@
 //! `domoflux daemon`
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{CONFIG, Failure};
+use super::{CONFIG, Failure, USAGE};
 use crate::app::{self, AppError, Settings};
-use crate::config::{ConfigFile, DaemonTable};
+use crate::config::DaemonTable;
 use crate::log::{Format, Log, LogLevel};
+use crate::service::supervise::{self, Supervisor};
+use crate::service::{ConfigSource, endpoint};
 use crate::units::{Bytes, Seconds};
 
 /// Run the daemon in the foreground.
 ///
 /// Flows that hosts have pushed start from its store, before any host speaks. With --config, those of the file run as
-/// well. What the command line says comes before what the file says.
+/// well. What the command line says comes before what the file says. SIGHUP reads the file again, SIGTERM stops.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// TOML file with a [daemon] table and flows.
+    /// TOML file with a [daemon] table and flows [default: $CONFIGURATION_DIRECTORY/<instance>.toml, if systemd sets that
+    /// and there is one].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Instance: jeedom (API on port 55170), domoticz (55171), default (55172), or another name with --listen.
     #[arg(long, default_value = "default", env = "DOMOFLUX_INSTANCE")]
     instance: String,
-    /// Loopback address and port of the API; port 0 takes a free one, which endpoint.json in the state directory tells.
+    /// Loopback address and port of the API; port 0 takes a free one, which endpoint.json tells.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// Directory of the store and the token [default: $STATE_DIRECTORY, or the user's data directory].
@@ -30,7 +33,7 @@ pub(super) struct Args {
     /// How much is logged [default: info].
     #[arg(long, value_enum)]
     log_level: Option<LogLevel>,
-    /// How a log line looks [default: text].
+    /// How a log line looks [default: journal where systemd's journal reads it, else text].
     #[arg(long, value_enum)]
     log_format: Option<Format>,
     /// Memory that all relay queues share [default: 32 MiB].
@@ -45,43 +48,103 @@ pub(super) struct Args {
     /// Let /metrics be read without the token.
     #[arg(long)]
     metrics_public: bool,
+    /// Let the group of the daemon read the token file, too: mode 0640 instead of 0600.
+    #[arg(long)]
+    token_for_group: bool,
+    /// Start the daemon as a child and start it again when it dies or hangs, for hosts without systemd.
+    #[arg(long)]
+    supervise: bool,
+    /// With --supervise: file for the process id of the supervisor, removed at the stop.
+    #[arg(long, value_name = "FILE", requires = "supervise")]
+    pid_file: Option<PathBuf>,
+    /// With --supervise: how long the daemon may be silent until it counts as hung.
+    #[arg(long, value_name = "DURATION", default_value = "30s", requires = "supervise")]
+    watchdog: Seconds,
+    /// Set by the supervisor: its process id.
+    #[arg(long, value_name = "PID", hide = true)]
+    supervised_by: Option<u32>,
 }
 
+/// The shortest silence that counts as hanging: a daemon speaks twice in that time.
+const LEAST_WATCHDOG: std::time::Duration = std::time::Duration::from_secs(1);
+
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let file = match &args.config {
-        Some(path) => Some(ConfigFile::read(path).map_err(|e| Failure::with_code(e.to_string(), CONFIG))?),
-        None => None,
-    };
-    let table = file.as_ref().map_or_else(DaemonTable::default, |f| f.daemon.clone());
-    let log = Log::start(
-        args.log_level.or(table.log_level).unwrap_or_default(),
-        args.log_format.or(table.log_format).unwrap_or_default(),
-    );
-    let state_dir = args.state_dir.or(table.state_dir).map_or_else(|| default_state_dir(&args.instance), Ok)?;
-    let state_dir = std::path::absolute(state_dir)?;
-    let mut settings = Settings::new(&args.instance, state_dir);
-    if let Some(listen) = args.listen.or(table.listen) {
+    super::check_instance(&args.instance)?;
+    match args.supervised_by {
+        Some(pid) => supervise::as_child(pid).map_err(|e| Failure::new(e.to_string()))?,
+        None if args.supervise => return supervise(&args),
+        None => {}
+    }
+    let source = args.source();
+    let file = source.read().map_err(|e| Failure::with_code(e.to_string(), CONFIG))?;
+    let (in_file, file_flows) = file.map_or_else(Default::default, |f| (f.daemon, Some(f.flows)));
+    let table = source.said.clone().over(in_file);
+    let log = Log::start(table.log_level.unwrap_or_default(), table.log_format.unwrap_or_else(Format::of_stderr));
+    let state_dir = table.state_dir.clone().map_or_else(|| default_state_dir(&args.instance), Ok)?;
+    let mut settings = Settings::new(&args.instance, std::path::absolute(state_dir)?);
+    if let Some(listen) = table.listen {
         settings.listen = listen;
     }
-    if let Some(total) = args.buffer_total.or(table.buffer_total) {
+    if let Some(total) = table.buffer_total {
         settings.buffer_total = super::buffer_total(total)?;
     }
-    if let Some(Seconds(timeout)) = args.drain_timeout.or(table.drain_timeout) {
-        settings.drain_timeout = timeout;
-    }
-    settings.metrics_public = args.metrics_public || table.metrics_public;
-    let threads = usize::from(args.threads.or(table.threads).unwrap_or(1));
-    settings.file_flows = file.map(|f| f.flows);
+    settings.endpoint_dir = endpoint::directory(&args.instance, &settings.state_dir, args.state_dir.is_some());
+    settings.token_for_group = args.token_for_group;
+    let threads = usize::from(table.threads.unwrap_or(1));
+    settings.file_flows = file_flows;
+    settings.table = table;
+    settings.source = source;
     super::run_to_end(threads, app::run(settings, log))?.map_err(|error| match error {
         AppError::NotLoopback { .. } | AppError::Token(_) => Failure::with_code(error.to_string(), CONFIG),
         AppError::Running { .. } | AppError::System { .. } => Failure::new(error.to_string()),
     })
 }
 
+impl Args {
+    /// Where the configuration file is, if one was named or systemd says where to look; and what goes before it.
+    fn source(&self) -> ConfigSource {
+        let looked_for = || endpoint::directory_from_env("CONFIGURATION_DIRECTORY").map(|dir| dir.join(format!("{}.toml", self.instance)));
+        let asked_for = self.config.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+        ConfigSource {
+            optional: asked_for.is_none(),
+            path: asked_for.or_else(looked_for),
+            said: DaemonTable {
+                listen: self.listen,
+                state_dir: self.state_dir.clone(),
+                log_level: self.log_level,
+                log_format: self.log_format,
+                buffer_total: self.buffer_total,
+                drain_timeout: self.drain_timeout,
+                threads: self.threads,
+                metrics_public: self.metrics_public,
+            },
+        }
+    }
+}
+
+/// Starts this same command line as a child. What is wrong with it, or with the file, is the child's to say.
+fn supervise(args: &Args) -> Result<(), Failure> {
+    if args.watchdog.0 < LEAST_WATCHDOG {
+        return Err(Failure::with_code("--watchdog: at least 1 s is needed", USAGE));
+    }
+    let table = args.source().said.over(args.source().read().ok().flatten().map(|f| f.daemon).unwrap_or_default());
+    let _log = Log::start(table.log_level.unwrap_or_default(), table.log_format.unwrap_or_else(Format::of_stderr));
+    let supervisor = Supervisor {
+        program: std::env::current_exe()?,
+        args: std::env::args_os().skip(1).collect(),
+        pid_file: args.pid_file.as_deref().map(Path::to_owned),
+        silence: args.watchdog.0,
+    };
+    match supervisor.run().map_err(|e| Failure::new(e.to_string()))? {
+        0 => Ok(()),
+        code => Err(Failure { text: String::new(), code }), // the daemon has said why
+    }
+}
+
 /// `$STATE_DIRECTORY` under systemd, else the user's data directory, a subdirectory for each instance but the default.
 pub(super) fn default_state_dir(instance: &str) -> Result<PathBuf, Failure> {
-    if let Some(dir) = std::env::var_os("STATE_DIRECTORY") {
-        return Ok(dir.into());
+    if let Some(dir) = endpoint::directory_from_env("STATE_DIRECTORY") {
+        return Ok(dir);
     }
     let dirs = directories::ProjectDirs::from("", "", "domoflux")
         .ok_or_else(|| Failure::with_code("there is no home directory to keep the state in: pass --state-dir", CONFIG))?;

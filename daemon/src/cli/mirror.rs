@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::{CONFIG, Failure, live};
-use crate::app::{self, Stop};
+use crate::app;
 use crate::flow::{FlowSpec, Flows, Means, Problem, RegistryError};
 use crate::log::{Format, Log, LogLevel};
 use crate::net::{Address, ListenAddress, budget};
+use crate::service::Stop;
 use crate::store::Store;
 use crate::units::{Bytes, Seconds};
 

@@ -8,6 +8,7 @@ mod client;
 mod daemon;
 mod demo;
 mod documents;
+mod dump;
 mod flow;
 mod live;
 mod log;
@@ -46,6 +47,7 @@ enum Command {
     Flow(flow::Args),
     Status(status::Args),
     Log(log::Args),
+    Dump(dump::Args),
     Kinds(documents::KindsArgs),
     Call(call::Args),
     Schema(documents::SchemaArgs),
@@ -94,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Flow(args) => flow::run(args),
         Command::Status(args) => status::run(&args),
         Command::Log(args) => log::run(&args),
+        Command::Dump(args) => dump::run(&args),
         Command::Kinds(args) => documents::kinds(&args),
         Command::Call(args) => call::run(&args),
         Command::Schema(args) => documents::schema(&args),
@@ -106,7 +109,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { text, code }) => {
             if !text.is_empty() {
-                eprintln!("domoflux: {text}");
+                eprint!("{}", crate::log::Format::of_stderr().failure(&text));
             }
             ExitCode::from(code)
         }
@@ -120,6 +123,20 @@ fn say(text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure { text: String::new(), code: 0 }),
         done => done.map_err(Failure::from),
+    }
+}
+
+/// An instance is part of paths.
+fn check_instance(name: &str) -> Result<(), Failure> {
+    match crate::flow::name_problem("", name) {
+        None if !name.starts_with('.') => Ok(()),
+        _ => Err(Failure::with_code(
+            format!(
+                "--instance: {:?} is no name: use letters, digits, '_', '-' and '.', which is not the first",
+                crate::text::printable(name, 80)
+            ),
+            USAGE,
+        )),
     }
 }
 

@@ -4,9 +4,10 @@
 
 mod toml;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -56,7 +57,43 @@ pub struct DaemonTable {
     pub metrics_public: bool,
 }
 
+/// How long connections may go on after a stop is asked for, where nobody says it.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl DaemonTable {
+    /// What this one says, and where it says nothing, what the other does.
+    #[must_use]
+    pub fn over(self, other: Self) -> Self {
+        Self {
+            listen: self.listen.or(other.listen),
+            state_dir: self.state_dir.or(other.state_dir),
+            log_level: self.log_level.or(other.log_level),
+            log_format: self.log_format.or(other.log_format),
+            buffer_total: self.buffer_total.or(other.buffer_total),
+            drain_timeout: self.drain_timeout.or(other.drain_timeout),
+            threads: self.threads.or(other.threads),
+            metrics_public: self.metrics_public || other.metrics_public,
+        }
+    }
+
+    /// `drain_timeout`, or its default.
+    pub fn drain_timeout(&self) -> Duration {
+        self.drain_timeout.map_or(DRAIN_TIMEOUT, |Seconds(timeout)| timeout)
+    }
+
+    /// What is not as in another one, of what a running daemon can't change.
+    pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("listen", self.listen != other.listen),
+            ("state_dir", self.state_dir != other.state_dir),
+            ("log_format", self.log_format != other.log_format),
+            ("buffer_total", self.buffer_total != other.buffer_total),
+            ("threads", self.threads != other.threads),
+            ("metrics_public", self.metrics_public != other.metrics_public),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
     fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.threads.is_some_and(|n| !(1..=256).contains(&n)) {
@@ -94,22 +131,25 @@ pub struct FileError {
 
 impl std::error::Error for FileError {}
 
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, FileProblem { at: (line, column), item, message }) in self.problems.iter().enumerate() {
-            if i > 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{}", self.path.display())?;
+impl FileError {
+    /// A line for each problem, with its place.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.problems.iter().map(|FileProblem { at: (line, column), item, message }| {
+            let mut text = self.path.display().to_string();
             if *line > 0 {
-                write!(f, ":{line}:{column}")?;
+                let _ = write!(text, ":{line}:{column}");
             }
             if !item.is_empty() {
-                write!(f, ": {item}")?;
+                let _ = write!(text, ": {item}");
             }
-            write!(f, ": {message}")?;
-        }
-        Ok(())
+            text + ": " + message
+        })
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().collect::<Vec<_>>().join("\n"))
     }
 }
 

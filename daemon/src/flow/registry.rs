@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::means::Means;
 use super::supervisor::{Refused, Supervisor};
@@ -20,6 +21,12 @@ const MOST_FLOWS: usize = 1000;
 
 /// How long connections that are cut may take to be gone.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for a change that is under way, for a flow that does not stop accepting, and for the store.
+/// With the time that connections have, all of it has to be less than [`crate::service::StopTimes::all`].
+const CHANGE_ENDS_WITHIN: Duration = Duration::from_secs(1);
+const FLOW_ENDS_WITHIN: Duration = Duration::from_secs(3);
+const SAVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The daemon's flows.
 pub struct Flows {
@@ -384,10 +391,19 @@ impl Flows {
 
     /// Ends all flows: no more clients, then those there are go on until `enough`. The answer is how many were cut.
     pub async fn shut_down(&self, enough: impl Future<Output = ()>) -> usize {
-        let _changing = self.changing.lock().await;
         self.closed.store(true, Ordering::Relaxed);
+        // A change may have a flow to open, which takes as long as it takes.
+        let changing = timeout(CHANGE_ENDS_WITHIN, self.changing.lock()).await;
+        if changing.is_err() {
+            tracing::warn!("a change of the flows is under way, and is left unfinished");
+        }
         let flows = self.all();
-        join_all(flows.iter().map(|f| f.drain())).await;
+        let drain = |f: Arc<Supervisor>| async move {
+            if timeout(FLOW_ENDS_WITHIN, f.drain()).await.is_err() {
+                tracing::warn!(flow = f.id, "does not stop accepting, and is left to end with the process");
+            }
+        };
+        join_all(flows.iter().map(|f| drain(Arc::clone(f)))).await;
         let ended = || join_all(flows.iter().map(|f| f.connections.ended()));
         tokio::select! {
             _ = ended() => {}
@@ -395,9 +411,11 @@ impl Flows {
         }
         let cut = flows.iter().map(|f| f.connections.cut()).sum();
         // What is cut is counted when its task is gone.
-        let _ = tokio::time::timeout(CUT_WITHIN, ended()).await;
-        if let Err(error) = self.save_counters().await {
-            tracing::error!("the counters are not saved: {error}");
+        let _ = timeout(CUT_WITHIN, ended()).await;
+        match timeout(SAVED_WITHIN, self.save_counters()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("the counters are not saved: {error}"),
+            Err(_) => tracing::error!("the counters are not saved: the store does not answer"),
         }
         cut
     }

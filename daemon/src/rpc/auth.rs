@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use hyper::HeaderMap;
@@ -50,12 +50,20 @@ pub enum TokenError {
 }
 
 impl Token {
-    /// The token of the environment or of the file, which is made if it does not exist.
-    pub fn load_or_create(file: &Path) -> Result<Self, TokenError> {
+    /// The token of the environment or of the file, which is made if it does not exist. With `for_group`, the file's
+    /// group may read it, else its user only; a mode that is neither was given on purpose and stays.
+    pub fn load_or_create(file: &Path, for_group: bool) -> Result<Self, TokenError> {
+        let mode = if for_group { 0o640 } else { 0o600 };
         match Self::load(file) {
             // An empty file is what a power cut may leave of one that was just made.
-            Err(_) if std::env::var_os(VARIABLE).is_none() && std::fs::metadata(file).map_or(0, |f| f.len()) == 0 => Self::create(file),
-            other => other,
+            Err(_) if std::env::var_os(VARIABLE).is_none() && std::fs::metadata(file).map_or(0, |f| f.len()) == 0 => Self::create(file, mode),
+            other => {
+                let now = std::fs::metadata(file).map(|f| f.permissions().mode() & 0o777);
+                if now.is_ok_and(|now| now != mode && matches!(now, 0o600 | 0o640)) {
+                    let _ = std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode));
+                }
+                other
+            }
         }
     }
 
@@ -84,18 +92,23 @@ impl Token {
     }
 
     /// Written beside the file and renamed: there is never half of one.
-    fn create(file: &Path) -> Result<Self, TokenError> {
+    fn create(file: &Path, mode: u32) -> Result<Self, TokenError> {
         let token = Self::unwritten()?;
         let beside = file.with_extension("new");
         let write = || {
             let _ = std::fs::remove_file(&beside);
-            let mut new = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+            let mut new = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
             new.write_all(token.0.as_bytes())?;
             new.sync_all()?;
             std::fs::rename(&beside, file)
         };
         write().map_err(|e| TokenError::File { path: file.to_owned(), reason: reason(&e) })?;
         Ok(token)
+    }
+
+    /// The secret itself, for who has to take it out of a text.
+    pub(crate) fn secret(&self) -> &str {
+        &self.0
     }
 
     /// The value of an `Authorization` header that carries it.
@@ -149,18 +162,25 @@ mod tests {
 
     #[test]
     fn a_token_is_made_once_private_and_compared_whole() {
-        use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
-        let token = Token::load_or_create(&file).unwrap();
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(Token::load_or_create(&file).unwrap().0, token.0);
+        let mode = || std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+        let token = Token::load_or_create(&file, false).unwrap();
+        assert_eq!(mode(), 0o600);
+        assert_eq!(Token::load_or_create(&file, true).unwrap().0, token.0);
+        assert_eq!(mode(), 0o640);
+        assert_eq!(Token::load_or_create(&file, false).unwrap().0, token.0);
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
+        assert_eq!(Token::load_or_create(&file, true).unwrap().0, token.0);
+        assert_eq!(mode(), 0o400, "a mode of the operator's own is changed");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert!(token.is_in(&headers(&[(AUTHORIZATION, &token.bearer())])));
         for wrong in ["", "Bearer ", "Bearer x", &token.bearer()[..70], &format!("{}0", token.bearer()), &token.0] {
             assert!(!token.is_in(&headers(&[(AUTHORIZATION, wrong)])), "{wrong}");
         }
         assert!(!format!("{token:?}").contains(&token.0));
         std::fs::write(&file, "short").unwrap();
-        assert!(matches!(Token::load_or_create(&file), Err(TokenError::Short { .. })));
+        assert!(matches!(Token::load_or_create(&file, false), Err(TokenError::Short { .. })));
     }
 }

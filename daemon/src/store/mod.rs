@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::flow::CounterValues;
-use thread::{Job, Write};
+use thread::{Job, Work, Write};
 
 /// Writes that may wait for the thread.
 const QUEUE: usize = 256;
@@ -151,16 +151,37 @@ impl Store {
 
     /// Closes the file. Nothing can be written after it.
     pub async fn close(&self) {
-        let _ = self.job(None).await;
+        let _ = self.job(Work::Close).await;
+    }
+
+    /// Completes when the thread has done what waits for it.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.job(Work::Answer).await
+    }
+
+    /// One whose thread never answers.
+    #[cfg(test)]
+    pub(crate) fn hung() -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        std::mem::forget(queue);
+        Self { jobs, degraded: None }
+    }
+
+    /// What a daemon that does not run has left, as far as that can be read without touching it.
+    pub fn left_in(state_dir: &Path) -> Result<Vec<FlowRow>, StoreError> {
+        let path = state_dir.join("domoflux.db");
+        schema::read_only(&path)
+            .map(|stored| stored.flows)
+            .map_err(|e| StoreError::Sqlite { path, reason: e.to_string() })
     }
 
     async fn write(&self, write: Write) -> Result<(), StoreError> {
-        self.job(Some(write)).await
+        self.job(Work::Write(write)).await
     }
 
-    async fn job(&self, write: Option<Write>) -> Result<(), StoreError> {
+    async fn job(&self, work: Work) -> Result<(), StoreError> {
         let (answer, done) = oneshot::channel();
-        self.jobs.send(Job { write, answer }).await.map_err(|_| StoreError::Closed)?;
+        self.jobs.send(Job { work, answer }).await.map_err(|_| StoreError::Closed)?;
         done.await.map_err(|_| StoreError::Closed)?
     }
 }

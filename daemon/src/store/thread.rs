@@ -10,9 +10,18 @@ use super::StoreError;
 /// One change of the database.
 pub(super) type Write = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
 
-/// A change, and who waits until it is on the disk. Without a change, the file is closed.
+/// What the thread is to do.
+pub(super) enum Work {
+    Write(Write),
+    /// Show that it goes on.
+    Answer,
+    /// Close the file, and end.
+    Close,
+}
+
+/// Some work, and who waits for it; a change is on the disk when it is answered.
 pub(super) struct Job {
-    pub(super) write: Option<Write>,
+    pub(super) work: Work,
     pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -29,7 +38,7 @@ pub(super) fn start(path: PathBuf, connection: Connection, mut queue: mpsc::Rece
             {
                 group.push(next);
             }
-            let closing = group.iter().any(|job| job.write.is_none());
+            let closing = group.iter().any(|job| matches!(job.work, Work::Close));
             let answers = commit(&path, &connection, group);
             if closing {
                 drop(connection); // which leaves nothing beside the file
@@ -52,13 +61,17 @@ fn tell(answers: Vec<Answer>) {
 
 /// Makes the changes in one transaction. One that fails is undone by itself, the others stay.
 fn commit(path: &Path, db: &Connection, group: Vec<Job>) -> Vec<Answer> {
+    if group.iter().all(|job| matches!(job.work, Work::Answer)) {
+        return group.into_iter().map(|job| (job.answer, Ok(()))).collect();
+    }
     let failed = |reason: String| StoreError::Sqlite { path: path.to_owned(), reason };
     if let Err(error) = db.execute_batch("BEGIN IMMEDIATE") {
         return group.into_iter().map(|job| (job.answer, Err(failed(error.to_string())))).collect();
     }
     let one = |job: Job| {
+        let Work::Write(write) = job.work else { return (job.answer, Ok(())) };
         let _ = db.execute_batch("SAVEPOINT one");
-        let result = job.write.map_or(Ok(()), |write| write(db));
+        let result = write(db);
         let _ = db.execute_batch(if result.is_ok() { "RELEASE one" } else { "ROLLBACK TO one; RELEASE one" });
         (job.answer, result.map_err(|e| failed(e.to_string())))
     };

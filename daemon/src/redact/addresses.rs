@@ -1,0 +1,146 @@
+//! Other names for public IP addresses and for hosts. Private addresses stay: they say nothing about who one is, and
+//! without them nothing can be understood.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Endings of file names, which `name:line` would make look like a host with a port.
+const FILES: [&str; 6] = ["toml", "json", "db", "rs", "log", "py"];
+
+/// The names that were given.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    ips: HashMap<IpAddr, String>,
+    hosts: HashMap<String, String>,
+}
+
+impl Addresses {
+    /// A host that is to get another name.
+    pub(super) fn learn(&mut self, name: &str) {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        if is_host(&name) && name != "localhost" {
+            self.name_of(&name);
+        }
+    }
+
+    /// The host that a field of a spec names, as `host:port`, in a URL, or alone where the field is called like it.
+    pub(super) fn learn_from_field(&mut self, field: &str, text: &str) {
+        let authority = text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(rest));
+        let place = authority.unwrap_or(text);
+        let place = place.rsplit_once('@').map_or(place, |(_, host)| host);
+        let field = field.to_ascii_lowercase();
+        match place.rsplit_once(':') {
+            Some((host, port)) if port.parse::<u16>().is_ok() => self.learn(host),
+            None if authority.is_some() || ["host", "broker", "server", "address"].iter().any(|name| field.contains(name)) => self.learn(place),
+            _ => {}
+        }
+    }
+
+    fn name_of(&mut self, host: &str) -> String {
+        let number = self.hosts.len() + 1;
+        self.hosts.entry(host.to_owned()).or_insert_with(|| format!("host-{number}")).clone()
+    }
+
+    /// A text with the other names.
+    pub(super) fn renamed(&mut self, text: &str) -> String {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '_' | '[' | ']' | '%');
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(start) = rest.find(is_part) {
+            let (between, from) = rest.split_at(start);
+            let (word, after) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
+            out.push_str(between);
+            let bare = word.trim_end_matches(['.', ':', '-']);
+            // What ends a sentence is no part of an address, but `fe80::` is one.
+            match (self.word(bare), self.word(word)) {
+                (Some(other), _) => {
+                    out.push_str(&other);
+                    out.push_str(word.get(bare.len()..).unwrap_or_default());
+                }
+                (None, Some(other)) => out.push_str(&other),
+                (None, None) => out.push_str(word),
+            }
+            rest = after;
+        }
+        out + rest
+    }
+
+    fn word(&mut self, word: &str) -> Option<String> {
+        if let Some(ip) = ip(word) {
+            return self.ip(ip);
+        }
+        if let Some((host, port)) = word.rsplit_once(':')
+            && port.parse::<u16>().is_ok()
+        {
+            if let Some(ip) = ip(host) {
+                return self.ip(ip).map(|name| format!("{name}:{port}"));
+            }
+            let host = host.to_ascii_lowercase();
+            let ending = host.rsplit_once('.').map(|(_, ending)| ending);
+            let seems_host = is_host(&host) && ending.is_some_and(|ending| !FILES.contains(&ending) && ending.parse::<u64>().is_err());
+            return (self.hosts.contains_key(&host) || seems_host).then(|| format!("{}:{port}", self.name_of(&host)));
+        }
+        self.hosts.get(&word.to_ascii_lowercase()).cloned()
+    }
+
+    /// The other name of an address, if it needs one.
+    fn ip(&mut self, ip: IpAddr) -> Option<String> {
+        let number = self.ips.len() + 1;
+        is_public(ip).then(|| self.ips.entry(ip).or_insert_with(|| format!("ip-{number}")).clone())
+    }
+}
+
+/// An address, perhaps in brackets or with a zone.
+fn ip(word: &str) -> Option<IpAddr> {
+    let bare = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')).unwrap_or(word);
+    bare.split('%').next()?.parse().ok()
+}
+
+fn is_host(name: &str) -> bool {
+    let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    name.len() <= 253 && name.chars().all(letters) && name.chars().any(|c| c.is_ascii_alphabetic()) && !name.starts_with(['.', '-'])
+}
+
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or_else(|| is_public_v6(ip), is_public_v4),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast())
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || ip.is_unicast_link_local() || ip.is_unique_local())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_addresses_and_hosts_get_names_that_last() {
+        let mut addresses = Addresses::default();
+        addresses.learn_from_field("target", "receiver.example:10001");
+        addresses.learn_from_field("address", "nas:10002");
+        addresses.learn_from_field("url", "mqtt://me@broker.example/x");
+        addresses.learn_from_field("listen", "0.0.0.0:10001");
+        addresses.learn_from_field("kind", "mirror");
+        for (text, expected) in [
+            ("cannot connect to receiver.example:10001: refused", "cannot connect to host-1:10001: refused"),
+            ("NAS answers, nas:5 too.", "host-2 answers, host-2:5 too."),
+            ("broker.example.", "host-3."),
+            ("203.0.113.9:502 and 203.0.113.9, not 198.51.100.1/24", "ip-1:502 and ip-1, not ip-2/24"),
+            ("[2001:db8::1]:80 is 2001:db8::1", "ip-3:80 is ip-3"),
+            ("::ffff:203.0.113.77 came", "ip-4 came"),
+            ("later unknown.example:99 came", "later host-4:99 came"),
+            ("from 192.168.1.7:5 by 127.0.0.1, [::1]:80, fe80::1%eth0, fd00::1 and 0.0.0.0:1", ""),
+            ("panel.toml:4:10: at 12:30:45, mirror: version 0.1.0", ""),
+            ("localhost:80 é", ""),
+        ] {
+            assert_eq!(addresses.renamed(text), if expected.is_empty() { text } else { expected });
+        }
+    }
+}
