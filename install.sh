@@ -335,8 +335,8 @@ put_user() {
     elif getent passwd "$user" > /dev/null; then
         say "already there: the user $user"
     else
-        run useradd --system --user-group --no-create-home --home-dir "$state" --shell /usr/sbin/nologin "$user"
-        if [ -z "$dry_run" ]; then say "made the user $user"; fi
+        output=$(run systemd-sysusers "$here/resources/domoflux.sysusers" 2>&1) || fail "the user $user can't be made: $output"
+        if [ -n "$dry_run" ]; then echo "$output"; else say "made the user $user"; fi
         note "user $user"
     fi
 }
@@ -359,6 +359,7 @@ put_plugin() { # folder, name, where the host looks for plugins
 
 # What an earlier version installed and this one does not have.
 remove_old() {
+    note "file $manifest"
     if [ ! -r "$manifest" ]; then return; fi
     while read -r kind path; do
         case $kind in
@@ -378,7 +379,6 @@ file $path
 }
 
 write_manifest() {
-    note "file $manifest"
     make_dir "$(dirname "$manifest")"
     if [ -n "$dry_run" ]; then
         if [ ! -e "$manifest" ]; then say "would write $manifest"; fi

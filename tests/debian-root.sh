@@ -29,7 +29,7 @@ debian_root() {
     if [ ! -e "$cached_root" ]; then
         work=$(mktemp -d)
         echo "making $cached_root"
-        if ! debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,man-db,iproute2,adduser "$suite" "$work/root" "$mirror" > "$work/log" 2>&1; then
+        if ! debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,man-db,procps,iproute2,adduser "$suite" "$work/root" "$mirror" > "$work/log" 2>&1; then
             tail -n 5 "$work/log"
             rm -rf "$work"
             echo "NOT CHECKED: debootstrap can't fetch $suite from $mirror"
@@ -55,7 +55,7 @@ release_layout() {
     "$1" completions zsh > "$2/completions/_domoflux"
     "$1" completions fish > "$2/completions/domoflux.fish"
     cp install.sh LICENSE README.md "$2/"
-    cp "resources/domoflux@.service" resources/example.toml "$2/resources/"
+    cp "resources/domoflux@.service" resources/domoflux.sysusers resources/example.toml "$2/resources/"
     write_sums "$2"
 }
 

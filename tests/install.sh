@@ -24,12 +24,12 @@ fail() {
 inside() {
     # shellcheck disable=SC2016 # the inner shell expands it
     unshare --mount --pid --fork sh -c 'mount -t proc proc "$1/proc"; root=$1; shift; exec chroot "$root" "$@"' sh "$root" \
-        env -i PATH=/opt/lies:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "$@" < /dev/null
+        env -i PATH=/opt/lies:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/ LANG=C.UTF-8 "$@" < /dev/null
 }
 
 # Every file with all that can change, and its content; /tmp may only have been written to. useradd keeps copies.
 tree() {
-    (cd "$root" && find . \( -path ./tmp -o -path ./proc -o -path './etc/*-' \) -prune -o -printf "$1" | LC_ALL=C sort)
+    (cd "$root" && find . \( -path ./tmp -o -path ./proc -o -path './run/*' -o -path './etc/*-' \) -prune -o -printf "$1" | LC_ALL=C sort)
     (cd "$root" && find etc usr/local var/lib opt -type f ! -path 'etc/*-' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
     (cd "$root" && find tmp | LC_ALL=C sort)
 }
@@ -56,7 +56,7 @@ inside /opt/release/install.sh --dry-run --enable default > "$work/output"
 with_times > "$work/after"
 same "a dry run changed something" "$work/before" "$work/after"
 says "would install /usr/local/bin/domoflux"
-says "would run: useradd"
+says "would run: systemd-sysusers"
 says "would run: systemctl --quiet enable domoflux@default.service"
 echo "a dry run does nothing"
 

@@ -77,7 +77,7 @@ archive() {
     # The layout of the tree, so that install.sh and the links of the documents work in both.
     cp -r /src/docs /src/README.md /src/CHANGELOG.md /src/LICENSE "$dir/"
     install -m 755 /src/install.sh "$dir/install.sh"
-    install -m 644 "$here/domoflux@.service" "$here/example.toml" "$dir/resources/"
+    install -m 644 "$here/domoflux@.service" "$here/domoflux.sysusers" "$here/example.toml" "$dir/resources/"
     chmod -R u=rwX,go=rX "$dir"
     (cd "$dir" && find . -type f ! -name SHA256SUMS -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum) > /work/SHA256SUMS
     mv /work/SHA256SUMS "$dir/"
@@ -111,7 +111,7 @@ Version: $VERSION-$REVISION
 Architecture: $deb_arch
 Maintainer: $MAINTAINER
 Installed-Size: $(du -k -s --apparent-size "$root" | cut -f 1)
-Depends: libc6 (>= $(needs_glibc)), adduser
+Depends: libc6 (>= $(needs_glibc)), adduser, procps
 Section: net
 Priority: optional
 Description: duplicates, shares and synchronises the data flows of a home

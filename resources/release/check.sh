@@ -20,7 +20,7 @@ fail() {
 tar -xzf "/out/$name.tar.gz" -C /tmp
 cd "/tmp/$name"
 sha256sum --quiet -c SHA256SUMS || fail "the sums in the archive do not fit"
-for file in domoflux install.sh LICENSE README.md docs/installing.md resources/domoflux@.service \
+for file in domoflux install.sh LICENSE README.md docs/installing.md resources/domoflux@.service resources/domoflux.sysusers \
     man/domoflux.1 completions/domoflux.bash completions/_domoflux completions/domoflux.fish; do
     [ -s "$file" ] || fail "the archive has no $file"
 done
