@@ -74,8 +74,8 @@ cleanup() {
 trap cleanup EXIT
 mkdir "$work/bin"
 ln -s "$(realpath "$DOMOFLUX")" "$work/bin/domoflux"
-export PATH=$work/bin:$PATH XDG_DATA_HOME=$work/data
-unset STATE_DIRECTORY DOMOFLUX_INSTANCE DOMOFLUX_STATE_DIR DOMOFLUX_TOKEN
+export PATH=$work/bin:$PATH XDG_DATA_HOME=$work/data RUNTIME_DIRECTORY=$work/run
+unset STATE_DIRECTORY CONFIGURATION_DIRECTORY DOMOFLUX_INSTANCE DOMOFLUX_STATE_DIR DOMOFLUX_TOKEN
 cd "$work"
 
 # The README's ports may be taken on this machine: others in their place, and loopback only.

@@ -172,9 +172,8 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
     let times = *stop_times.borrow();
     times.enforce();
     let extend = times.all.as_micros() + 1_000_000;
-    notify
-        .say(&format!("STOPPING=1\nSTATUS=stopping: running connections may end\nEXTEND_TIMEOUT_USEC={extend}"))
-        .await;
+    let stopping = format!("STOPPING=1\nSTATUS=stopping: running connections may end\nEXTEND_TIMEOUT_USEC={extend}");
+    tokio::spawn(async move { notify.say(&stopping).await }); // a manager that does not read costs no time
     until_stop.iter().for_each(tokio::task::JoinHandle::abort);
     let cut = drain(&flows, times.drain, &stop).await;
     if tokio::time::timeout(API_ENDS_WITHIN, &mut api).await.is_err() {

@@ -68,11 +68,11 @@ pub(super) struct Args {
 /// The shortest silence that counts as hanging: a daemon speaks twice in that time.
 const LEAST_WATCHDOG: std::time::Duration = std::time::Duration::from_secs(1);
 
-pub(super) fn run(args: Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
     super::check_instance(&args.instance)?;
     match args.supervised_by {
         Some(pid) => supervise::as_child(pid).map_err(|e| Failure::new(e.to_string()))?,
-        None if args.supervise => return supervise(&args),
+        None if args.supervise => return supervise(args),
         None => {}
     }
     let source = args.source();

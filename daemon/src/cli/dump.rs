@@ -40,7 +40,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if let Ok(token) = std::env::var("DOMOFLUX_TOKEN") {
         redactor.learn_secret(token.trim());
     }
-    redactor.learn_host(&rustix::system::uname().nodename().to_string_lossy());
     let daemon = args.which.connect();
     let (daemon, mut flows, state_dir) = match &daemon {
         Ok(client) => of_running(client, &mut redactor)?,

@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Daemon(args) => daemon::run(args),
+        Command::Daemon(args) => daemon::run(&args),
         Command::Mirror(args) => mirror::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),

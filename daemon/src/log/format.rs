@@ -1,5 +1,8 @@
 //! How a line of the log looks.
 
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+
 use chrono::{DateTime, Local, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,8 +30,8 @@ impl Format {
     pub fn of_stderr() -> Self {
         let stream = std::env::var("JOURNAL_STREAM").ok();
         let is_journal = stream.is_some_and(|stream| {
-            let stderr = rustix::fs::fstat(std::io::stderr()).ok();
-            stderr.is_some_and(|file| is_stream(&stream, file.st_dev, file.st_ino))
+            let stderr = std::io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from);
+            stderr.and_then(|file| file.metadata()).is_ok_and(|file| is_stream(&stream, file.dev(), file.ino()))
         });
         if is_journal { Self::Journal } else { Self::Text }
     }
@@ -36,7 +39,7 @@ impl Format {
     /// What a command says last before it fails.
     pub fn failure(self, text: &str) -> String {
         match self {
-            Self::Journal => text.lines().map(|line| format!("<3>{line}\n")).collect(),
+            Self::Journal => text.lines().flat_map(|line| ["<3>", line, "\n"]).collect(),
             _ => format!("domoflux: {text}\n"),
         }
     }

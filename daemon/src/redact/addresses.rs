@@ -16,7 +16,7 @@ pub(super) struct Addresses {
 
 impl Addresses {
     /// A host that is to get another name.
-    pub(super) fn learn(&mut self, name: &str) {
+    fn learn(&mut self, name: &str) {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         if is_host(&name) && name != "localhost" {
             self.name_of(&name);
@@ -80,7 +80,8 @@ impl Addresses {
             let seems_host = is_host(&host) && ending.is_some_and(|ending| !FILES.contains(&ending) && ending.parse::<u64>().is_err());
             return (self.hosts.contains_key(&host) || seems_host).then(|| format!("{}:{port}", self.name_of(&host)));
         }
-        self.hosts.get(&word.to_ascii_lowercase()).cloned()
+        // A name without a dot, `jeedom` say, is a word like any other where no port follows, and tells nothing.
+        word.contains('.').then(|| self.hosts.get(&word.to_ascii_lowercase()).cloned()).flatten()
     }
 
     /// The other name of an address, if it needs one.
@@ -130,7 +131,7 @@ mod tests {
         addresses.learn_from_field("kind", "mirror");
         for (text, expected) in [
             ("cannot connect to receiver.example:10001: refused", "cannot connect to host-1:10001: refused"),
-            ("NAS answers, nas:5 too.", "host-2 answers, host-2:5 too."),
+            ("NAS:5 answers, nas too.", "host-2:5 answers, nas too."),
             ("broker.example.", "host-3."),
             ("203.0.113.9:502 and 203.0.113.9, not 198.51.100.1/24", "ip-1:502 and ip-1, not ip-2/24"),
             ("[2001:db8::1]:80 is 2001:db8::1", "ip-3:80 is ip-3"),

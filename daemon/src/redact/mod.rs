@@ -38,13 +38,6 @@ impl Redactor {
         }
     }
 
-    /// Gives this host another name wherever it stands.
-    pub fn learn_host(&mut self, name: &str) {
-        if let Some(addresses) = &mut self.addresses {
-            addresses.learn(name);
-        }
-    }
-
     /// The spec of a flow without its secrets: fields that its schema marks, and those with a telling name. Learns them,
     /// and the hosts that the spec names. What is left is still to be redacted as the document that it is part of.
     #[must_use]
@@ -63,7 +56,6 @@ impl Redactor {
                 let schemas = secrets::of_items(schemas);
                 items.iter().map(|item| self.value(&schemas, name, item, secret)).collect()
             }
-            Value::Null | Value::Bool(_) => value.clone(),
             Value::String(text) if secret => {
                 self.learn_secret(text);
                 REDACTED.into()
@@ -78,7 +70,7 @@ impl Redactor {
                 }
                 value.clone()
             }
-            Value::Number(_) => value.clone(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         }
     }
 

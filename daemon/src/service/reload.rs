@@ -27,7 +27,8 @@ impl ConfigSource {
     /// Reads the file, if there is one.
     pub fn read(&self) -> Result<Option<ConfigFile>, FileError> {
         match &self.path {
-            Some(path) if self.optional && !path.exists() => Ok(None),
+            // Where one can't be seen there may be one: reading it says why.
+            Some(path) if self.optional && matches!(path.try_exists(), Ok(false)) => Ok(None),
             Some(path) => ConfigFile::read(path).map(Some),
             None => Ok(None),
         }
@@ -106,7 +107,9 @@ impl Reload {
             removed.len(),
             unchanged.len()
         );
-        failed.iter().for_each(|f| tracing::error!(flow = f.id, "{}", f.error));
+        for failure in failed {
+            tracing::error!(flow = failure.id, "{}", failure.error);
+        }
         if failed.is_empty() { Ok(()) } else { Err("some flows can't be changed") }
     }
 

@@ -16,6 +16,7 @@ use super::{PATIENCE, Process, Reply, domoflux, request, try_connect, until};
 pub(crate) struct Preparation {
     dir: TempDir,
     args: Vec<String>,
+    variables: Vec<(String, String)>,
     descriptors: Option<u32>,
 }
 
@@ -42,6 +43,12 @@ impl Preparation {
         self
     }
 
+    /// With this in its environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// With no more descriptors than these.
     pub(crate) fn descriptors(mut self, most: u32) -> Self {
         self.descriptors = Some(most);
@@ -61,7 +68,7 @@ impl Preparation {
         let args = ["daemon", "--listen", "127.0.0.1:0", "--state-dir", state]
             .into_iter()
             .chain(self.args.iter().map(String::as_str));
-        Process::start(match self.descriptors {
+        let mut command = match self.descriptors {
             None => domoflux(args),
             Some(most) => {
                 let mut shell = Command::new("sh");
@@ -70,7 +77,9 @@ impl Preparation {
                     .args(args);
                 clean(shell)
             }
-        })
+        };
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        Process::start(command)
     }
 }
 
@@ -85,7 +94,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn prepare() -> Preparation {
-        Preparation { dir: tempfile::tempdir().unwrap(), args: Vec::new(), descriptors: None }
+        Preparation { dir: tempfile::tempdir().unwrap(), args: Vec::new(), variables: Vec::new(), descriptors: None }
     }
 
     #[track_caller]
@@ -104,7 +113,8 @@ impl Daemon {
     /// Waits until its endpoint.json, and not that of an earlier one, tells where it is.
     #[track_caller]
     fn find(&mut self) {
-        let file = self.file("endpoint.json");
+        let runtime_dir = self.preparation.variables.iter().find(|(name, _)| name == "RUNTIME_DIRECTORY");
+        let file = runtime_dir.map_or_else(|| self.file("endpoint.json"), |(_, dir)| Path::new(dir).join("endpoint.json"));
         let pid = self.process.pid();
         let endpoint: Value = until("the daemon writes endpoint.json", || {
             if let Some(status) = self.process.has_exited() {

@@ -3,6 +3,7 @@
 mod client;
 mod daemon;
 mod http;
+mod manager;
 mod ports;
 mod process;
 mod servers;
@@ -12,6 +13,7 @@ mod wait;
 pub(crate) use client::{End, Talk, connect, exchange, is_turned_away, try_connect};
 pub(crate) use daemon::Daemon;
 pub(crate) use http::{Reply, request};
+pub(crate) use manager::ServiceManager;
 pub(crate) use ports::{Narrow, Nobody, Stuck};
 pub(crate) use process::{Process, domoflux, run};
 pub(crate) use servers::{Gate, Server, Sink, answers_after_fin, echo, echo_one};

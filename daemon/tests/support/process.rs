@@ -19,7 +19,10 @@ pub(crate) fn domoflux<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item =
 
 /// Without what the environment of the one who runs the tests would add.
 pub(crate) fn clean(mut command: Command) -> Command {
-    for variable in ["DOMOFLUX_TOKEN", "DOMOFLUX_INSTANCE", "DOMOFLUX_STATE_DIR", "STATE_DIRECTORY"] {
+    let ours = ["DOMOFLUX_TOKEN", "DOMOFLUX_INSTANCE", "DOMOFLUX_STATE_DIR"];
+    let systemds =
+        ["STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CONFIGURATION_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"];
+    for variable in ours.into_iter().chain(systemds) {
         command.env_remove(variable);
     }
     command
