@@ -139,11 +139,11 @@ refuses "no name of an instance" /opt/release/install.sh --enable ../x
 cp -r "$root/opt/release" "$root/opt/bad"
 echo >> "$root/opt/bad/domoflux"
 refuses "does not have the SHA-256" /opt/bad/install.sh
-sed -i 's/^ID=.*/ID=plan9/' "$root/etc/os-release"
+sed -i --follow-symlinks 's/^ID=.*/ID=plan9/' "$root/etc/os-release"
 refuses "neither Debian nor Raspberry Pi OS" /opt/release/install.sh
 inside /opt/release/install.sh --dry-run --prefix /usr/local > "$work/output"
 says "going on because of --prefix"
-sed -i 's/^ID=.*/ID=debian/' "$root/etc/os-release"
+sed -i --follow-symlinks 's/^ID=.*/ID=debian/' "$root/etc/os-release"
 
 # Another machine, played by a dpkg and a uname that lie; the source tree's layout, with binaries in dist/.
 pretend() { # what dpkg says, what uname says
@@ -183,3 +183,30 @@ refuses "ARMv6 (Raspberry Pi 1" /opt/release/install.sh
 pretend riscv64 riscv64
 refuses "this machine is riscv64" /opt/release/install.sh
 echo "chooses by the machine, and refuses what does not fit"
+
+# A clone without binaries: a cargo, played by a script, makes one.
+rm -r "$root/opt/lies" "$root/opt/tree/dist"
+mkdir "$root/opt/lies"
+cat > "$root/opt/lies/cargo" << 'CARGO'
+#!/bin/sh
+set -eu
+[ "$*" = "build --release --locked --bin domoflux" ]
+mkdir -p target/release
+cp /opt/release/domoflux target/release/
+CARGO
+chmod +x "$root/opt/lies/cargo"
+with_times > "$work/before"
+inside /opt/tree/install.sh --dry-run > "$work/output"
+with_times > "$work/after"
+same "a dry run of a build changed something" "$work/before" "$work/after"
+says "would run: cargo build"
+inside /opt/tree/install.sh > "$work/output"
+says "installed /usr/local/share/man/man1/domoflux.1"
+rm "$root/opt/lies/cargo"
+inside /opt/tree/install.sh > "$work/output"
+says "already there: /usr/local/bin/domoflux"
+inside /opt/tree/install.sh --uninstall > "$work/output"
+rm -r "$root/opt"/{lies,tree,bad}
+without_times > "$work/after"
+same "--uninstall of a build left something" "$work/pristine" "$work/after"
+echo "builds with cargo"
