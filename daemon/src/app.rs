@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::config::DaemonTable;
 use crate::flow::{Backoff, FlowSpec, Flows, Means};
 use crate::log::Log;
+use crate::mirror::spool;
 use crate::net::budget;
 use crate::rpc::{self, Daemon, Limits, Token, TokenError};
 use crate::service::reload::Reload;
@@ -23,6 +24,9 @@ use crate::text::{reason, unix_ms};
 
 /// How often counters that changed are written.
 const SAVE_EVERY: Duration = Duration::from_secs(300);
+
+/// How long what spools hold may take to be written at a stop, while the store closes.
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
 /// The owner of the flows of a configuration file.
 pub const FILE_OWNER: &str = "file";
@@ -129,7 +133,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
         token => token?,
     };
     let (store, stored) = Store::open(&settings.state_dir);
-    let flows = Flows::new(Means::new(settings.buffer_total, store));
+    let flows = Flows::new(Means::new(settings.buffer_total, store, Some(settings.state_dir.join("flows"))));
     flows.start_stored(stored.flows, stored.counters).await;
     tracing::info!(
         "domoflux {} started, instance {:?}, state in {}",
@@ -179,7 +183,9 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
     if tokio::time::timeout(API_ENDS_WITHIN, &mut api).await.is_err() {
         api.abort();
     }
-    if tokio::time::timeout(STORE_CLOSES_WITHIN, flows.means().store.close()).await.is_err() {
+    let closing = tokio::time::timeout(STORE_CLOSES_WITHIN, flows.means().store.close());
+    let (closed, ()) = tokio::join!(closing, flush_spools());
+    if closed.is_err() {
         tracing::error!("the store does not answer: it is left as it is, with everything that it has accepted");
     }
     Endpoint::remove(&endpoint_dir, &boot_id);
@@ -198,6 +204,13 @@ pub async fn drain(flows: &Flows, within: Duration, stop: &Stop) -> usize {
         }
     };
     flows.shut_down(enough).await
+}
+
+/// Waits until what spools hold is written.
+pub async fn flush_spools() {
+    if !tokio::task::spawn_blocking(|| spool::flush(FLUSH_WITHIN)).await.unwrap_or(false) {
+        tracing::error!("the disk of the spools does not answer: what was to be kept last is lost");
+    }
 }
 
 async fn sync_file(flows: &Flows, wanted: &[FlowSpec]) {

@@ -122,16 +122,11 @@ fn every_wrong_value_of_every_field_is_named_at_its_place() {
     // The table has every field that there is.
     let schema = daemon.call("flow.kinds", json!({})).unwrap()[0]["schema"].take();
     let leg = &schema["properties"]["mirrors"]["items"]["properties"];
-    for (prefix, properties) in [("", &schema["properties"]), ("/mirrors/0", leg), ("/mirrors/0/spool", spool_properties(leg))] {
+    for (prefix, properties) in [("", &schema["properties"]), ("/mirrors/0", leg), ("/mirrors/0/spool", &leg["spool"]["properties"])] {
         for name in properties.as_object().unwrap().keys() {
             assert!(WRONG.iter().any(|(field, _)| *field == format!("{prefix}/{name}")), "{prefix}/{name} is not in the table");
         }
     }
-}
-
-fn spool_properties(leg: &Value) -> &Value {
-    let shapes = leg["spool"]["anyOf"].as_array().unwrap();
-    &shapes.iter().find(|shape| shape["type"] == "object").unwrap()["properties"]
 }
 
 #[test]
@@ -141,6 +136,7 @@ fn what_does_not_go_together_is_named() {
     for (spec, place) in [
         (good().with("/mirrors/0/to_client", true), "mirrors/0/spool"),
         (good().with("/mirrors/0/when_full", "block"), "mirrors/0/spool"),
+        (good().with("/mirrors/0/required", true), "mirrors/0/spool"),
         (good().without("/idle_timeout").without("/trusted_proxies").with("/protocol", "udp"), "mirrors/0/spool"),
         (plain.clone().without("/trusted_proxies").with("/protocol", "udp"), "idle_timeout"),
         (plain.clone().without("/idle_timeout").with("/protocol", "udp"), "trusted_proxies"),

@@ -66,6 +66,8 @@ fn it_works_without_a_daemon_and_hides_what_a_newer_one_has_stored() {
     let store = rusqlite::Connection::open(daemon.file("domoflux.db")).unwrap();
     store.execute("INSERT INTO flow VALUES ('sync', 'jeedom', 'mqtt-sync', ?1, 1)", [spec]).unwrap();
     store.close().unwrap();
+    std::fs::create_dir_all(daemon.file("flows/panel.d")).unwrap();
+    std::fs::write(daemon.file("flows/panel.d/kept"), "1234567").unwrap();
     let (code, text, said) = daemon.cli(&["dump"]);
     assert_eq!(code, 0, "{said}");
     for secret in ["hunter22", "passw0rd", "broker.example", &daemon.token] {
@@ -77,6 +79,14 @@ fn it_works_without_a_daemon_and_hides_what_a_newer_one_has_stored() {
     assert!(dump["daemon"]["why"].as_str().unwrap().contains("no daemon runs"), "{dump:#}");
     assert!(
         dump["state"]["files"].as_array().unwrap().iter().any(|f| f["name"] == "token" && f["mode"] == "600"),
+        "{dump:#}"
+    );
+    assert!(
+        dump["state"]["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|f| f["name"] == "flows/panel.d/kept" && f["bytes"] == 7),
         "{dump:#}"
     );
     // Nor does it need anything at all.

@@ -25,6 +25,7 @@ mod mirror_features;
 mod mirror_load;
 mod mirror_pace;
 mod mirror_settings;
+mod mirror_spool;
 mod neighbours;
 mod reload;
 mod service;

@@ -58,6 +58,22 @@ impl Supervised {
     }
 }
 
+impl Drop for Supervised {
+    /// Nothing is left behind by a test that has failed: a daemon that outlives its supervisor would hold the pipes.
+    fn drop(&mut self) {
+        if self.process.has_exited().is_none() {
+            self.process.signal(Signal::KILL);
+        }
+        let text = std::fs::read_to_string(self.path("endpoint.json")).unwrap_or_default();
+        let endpoint: Value = serde_json::from_str(&text).unwrap_or_default();
+        let Some(pid) = endpoint["pid"].as_u64() else { return };
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if line.contains(self.dir.path().to_str().unwrap()) {
+            let _ = kill_process(Pid::from_raw((pid as u32).cast_signed()).unwrap(), Signal::KILL);
+        }
+    }
+}
+
 fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
 }
@@ -126,13 +142,12 @@ fn one_that_hangs_is_replaced() {
 #[test]
 fn it_ends_with_its_supervisor_even_if_it_hangs() {
     for hangs in [false, true] {
-        let mut supervised = Supervised::start(&[]);
+        let supervised = Supervised::start(&[]);
         let daemon = supervised.daemon();
         if hangs {
             signal(daemon, Signal::STOP);
         }
         supervised.process.signal(Signal::KILL);
-        supervised.process.exit();
         until("the daemon is gone", || is_gone(daemon));
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 async fn show() -> Result<(), Failure> {
     let (target, _target_task) = target().await?;
     let (mirror, copy, mirror_task) = mirror().await?;
-    let flows = Flows::new(Means::new(budget::DEFAULT_TOTAL, Store::in_memory()));
+    let flows = Flows::new(Means::new(budget::DEFAULT_TOTAL, Store::in_memory(), None));
     let spec = json!({"listen": "127.0.0.1:0", "target": target.to_string(), "mirrors": [{"address": mirror.to_string()}]});
     let wanted = FlowSpec { id: ID.to_owned(), kind: "mirror".to_owned(), spec, enabled: true };
     flows.apply("cli", &wanted).await.map_err(|e| Failure::new(e.to_string()))?;

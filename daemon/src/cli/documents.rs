@@ -81,7 +81,7 @@ fn openrpc() -> Result<serde_json::Value, Failure> {
     let _entered = runtime.enter();
     let settings = Settings::new("default", std::path::PathBuf::new());
     let daemon = Daemon {
-        flows: Flows::new(Means::new(settings.buffer_total, Store::in_memory())),
+        flows: Flows::new(Means::new(settings.buffer_total, Store::in_memory(), None)),
         log: Log::start(LogLevel::None, Format::Text),
         instance: settings.instance,
         state_dir: settings.state_dir,

@@ -16,7 +16,7 @@ use crate::text::reason;
 /// Lines of the log that go into it.
 const LINES: usize = 300;
 
-/// Files of the state directory that are listed.
+/// Files below the state directory that are listed.
 const FILES: usize = 100;
 
 /// Write what a bug report needs, as one JSON document that you can read before you send it.
@@ -158,24 +158,31 @@ fn spaced(line: &str) -> Value {
 }
 
 fn state(dir: &Path) -> Value {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) => return json!({"directory": dir, "error": reason(&error)}),
-    };
-    let mut files: Vec<Value> = entries
-        .flatten()
-        .take(FILES)
-        .map(|entry| {
-            let file = entry.metadata().ok();
-            json!({
-                "name": entry.file_name().to_string_lossy(),
-                "bytes": file.as_ref().map(std::fs::Metadata::len),
-                "mode": file.as_ref().map(|f| format!("{:o}", f.mode() & 0o7777)),
-                "owner": file.as_ref().map(|f| format!("{}:{}", f.uid(), f.gid())),
-            })
-        })
-        .collect();
+    let mut files = Vec::new();
+    if let Err(error) = list(dir, dir, &mut files) {
+        return json!({"directory": dir, "error": reason(&error)});
+    }
     files.sort_by_key(|file| text_of(&file["name"]));
     let store = std::fs::metadata(dir.join("domoflux.db")).map_or(Value::Null, |file| file.len().into());
     json!({"directory": dir, "store_bytes": store, "files": files})
+}
+
+/// Lists what is below a directory, by its path from `root`.
+fn list(root: &Path, dir: &Path, files: &mut Vec<Value>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)?.flatten() {
+        if files.len() >= FILES {
+            return Ok(());
+        }
+        let (path, Ok(file)) = (entry.path(), entry.metadata()) else { continue };
+        files.push(json!({
+            "name": path.strip_prefix(root).unwrap_or(&path).to_string_lossy(),
+            "bytes": if file.is_dir() { Value::Null } else { file.len().into() },
+            "mode": format!("{:o}", file.mode() & 0o7777),
+            "owner": format!("{}:{}", file.uid(), file.gid()),
+        }));
+        if file.is_dir() {
+            let _ = list(root, &path, files); // one that can't be read is listed itself
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! `domoflux mirror`: one mirror in the foreground, without a daemon or a file.
 
+use std::path::PathBuf;
+
 use serde_json::{Map, Value, json};
 
 use super::{CONFIG, Failure, live};
@@ -45,6 +47,15 @@ pub(super) struct Args {
     /// When that is full: detach the mirror, or block the stream [default: detach].
     #[arg(long, value_parser = ["detach", "block"])]
     when_full: Option<String>,
+    /// Keep connections in this directory while a mirror is away, and play them back.
+    #[arg(long, value_name = "DIR")]
+    spool_dir: Option<PathBuf>,
+    /// Most bytes kept for a mirror [default: 256 MiB].
+    #[arg(long, value_name = "SIZE", requires = "spool_dir")]
+    spool_max_bytes: Option<Bytes>,
+    /// How long a connection is kept [default: 7 d].
+    #[arg(long, value_name = "DURATION", requires = "spool_dir")]
+    spool_max_age: Option<Seconds>,
     /// How long connecting may take [default: 5 s].
     #[arg(long, value_name = "DURATION")]
     connect_timeout: Option<Seconds>,
@@ -85,7 +96,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     app::raise_descriptor_limit();
     let stop = Stop::on_signals().map_err(|e| Failure::new(e.to_string()))?;
     let total = super::buffer_total(args.buffer_total)?;
-    let flows = Flows::new(Means::new(total, Store::in_memory()));
+    let flows = Flows::new(Means::new(total, Store::in_memory(), args.spool_dir.clone()));
     let wanted = FlowSpec { id: ID.to_owned(), kind: "mirror".to_owned(), spec: args.spec(), enabled: true };
     flows.apply("cli", &wanted).await.map_err(|error| match error {
         RegistryError::Request { problems } => Failure::with_code(problems.0.iter().map(option_problem).collect::<Vec<_>>().join("\n"), CONFIG),
@@ -99,6 +110,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     }
     live::end();
     let cut = app::drain(&flows, args.drain_timeout.0, &stop).await;
+    app::flush_spools().await;
     let counters = flows.counters(None).map_err(|e| Failure::new(e.to_string()))?;
     for counters in counters.values() {
         tracing::info!("{}; {cut} connections cut", live::summary(&counters.values()));
@@ -127,6 +139,12 @@ impl Args {
         mirror.insert("required".into(), json!(self.required));
         put(&mut mirror, "buffer", self.buffer.map(|b| json!(b)));
         put(&mut mirror, "when_full", self.when_full.as_ref().map(|w| json!(w)));
+        if self.spool_dir.is_some() {
+            let mut spool = Map::new();
+            put(&mut spool, "max_bytes", self.spool_max_bytes.map(|b| json!(b)));
+            put(&mut spool, "max_age", self.spool_max_age.map(|t| json!(t)));
+            mirror.insert("spool".into(), Value::Object(spool));
+        }
         let mirrors: Vec<Value> = self
             .mirrors
             .iter()

@@ -19,6 +19,7 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -79,6 +80,9 @@ pub struct FlowContext {
     pub report: Arc<Report>,
     /// The means of relaying that all flows share.
     pub pool: Arc<RelayPool>,
+    /// A directory for the flow's files, which goes when the flow is removed. It need not exist. There is none where
+    /// nothing outlives the process.
+    pub dir: Option<PathBuf>,
     drain: CancellationToken,
 }
 

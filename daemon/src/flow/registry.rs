@@ -294,7 +294,23 @@ impl Flows {
         self.saved.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         tracing::info!(flow = id, "removed, {cut} connections cut");
         self.means.events.push(Event::new(EventKind::Removed, id, None));
-        Ok(self.means.store.remove_flow(id.to_owned()).await?)
+        self.means.store.remove_flow(id.to_owned()).await?;
+        self.remove_files(id).await;
+        Ok(())
+    }
+
+    async fn remove_files(&self, id: &str) {
+        let Some(dir) = self.means.dir_of(id) else { return };
+        let removed = tokio::task::spawn_blocking({
+            let dir = dir.clone();
+            move || std::fs::remove_dir_all(dir)
+        });
+        match removed.await {
+            Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::error!(flow = id, "cannot remove {}: {}", dir.display(), crate::text::reason(&error));
+            }
+            _ => {}
+        }
     }
 
     /// Makes an owner's flows what it wants, leaving unchanged ones and their connections alone.

@@ -269,6 +269,7 @@ impl Supervisor {
             counters: Arc::clone(&self.counters),
             report: Arc::clone(&self.report),
             pool: Arc::clone(&self.means.pool),
+            dir: self.means.dir_of(&self.id),
             drain,
         };
         let opening = contain(Box::pin(async move { flow.open(cx).await }));

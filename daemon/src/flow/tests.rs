@@ -75,7 +75,7 @@ impl Flow for OddFlow {
 
 fn odd() -> (Arc<Supervisor>, &'static Odd) {
     let kind: &'static Odd = Box::leak(Box::new(Odd { opened: AtomicUsize::new(0) }));
-    (Supervisor::new("odd", "test", kind, Means::new(1 << 20, Store::in_memory())), kind)
+    (Supervisor::new("odd", "test", kind, Means::new(1 << 20, Store::in_memory(), None)), kind)
 }
 
 async fn state_becomes(flow: &Supervisor, wanted: State) -> FlowStatus {

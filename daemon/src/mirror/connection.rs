@@ -13,6 +13,7 @@ use super::leg::Leg;
 use super::relay::Relay;
 use super::shared::{Active, Shared};
 use super::spec::MirrorLeg;
+use super::spool::next_seq;
 use crate::net::Peer;
 
 /// One client's connection, from its first byte to its last. An enum of our own is half the size of the async block
@@ -25,7 +26,8 @@ pub(super) enum Connection {
 
 impl Connection {
     pub(super) fn new(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: Active) -> Self {
-        Self::Opening(Box::pin(open(client, from, shared, active)))
+        // The number is given now, because dialling takes one longer than another.
+        Self::Opening(Box::pin(open(client, from, next_seq(), shared, active)))
     }
 }
 
@@ -63,7 +65,7 @@ impl Drop for Unserved {
     }
 }
 
-async fn open(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: Active) -> Option<Relay> {
+async fn open(client: TcpStream, from: SocketAddr, seq: u64, shared: Arc<Shared>, active: Active) -> Option<Relay> {
     let client = Unserved(Some(client));
     #[expect(clippy::indexing_slicing, reason = "never empty")]
     let target_address = &shared.spec.target.all()[0];
@@ -82,9 +84,12 @@ async fn open(client: TcpStream, from: SocketAddr, shared: Arc<Shared>, active: 
         let _ = target.set_zero_linger();
         return None;
     };
-    let legs = required.into_iter().enumerate().map(|(i, stream)| Leg::new(i, stream)).collect();
+    let legs = required.into_iter().enumerate().map(|(i, stream)| Leg::new(i, stream, shared.record(i, seq, from))).collect();
     let most_at_once = |gets: fn(&MirrorLeg) -> bool| {
-        let buffers = shared.spec.mirrors.iter().filter(|leg| gets(leg)).map(|leg| leg.buffer.0);
+        let buffers = shared.spec.mirrors.iter().filter(|leg| gets(leg)).map(|leg| {
+            // What waits for the disk and the next read have to fit.
+            if leg.spool.is_some() { leg.buffer.0 / 2 } else { leg.buffer.0 }
+        });
         buffers.min().unwrap_or(u64::MAX)
     };
     tracing::debug!(flow = shared.id, "client {from} is connected to {target_address}");
@@ -124,6 +129,6 @@ mod tests {
     #[test]
     fn a_connection_stays_small() {
         assert!(size_of::<Connection>() <= 160, "{}", size_of::<Connection>());
-        assert!(size_of::<Leg>() <= 88, "{}", size_of::<Leg>());
+        assert!(size_of::<Leg>() <= 96, "{}", size_of::<Leg>());
     }
 }

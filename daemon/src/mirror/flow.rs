@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::counters::C;
 use super::shared::{Active, Shared};
 use super::spec::MirrorSpec;
+use super::spool::{self, SpoolLease};
 use crate::flow::{Flow, FlowContext, FlowError, Serve};
 use crate::net::{AcceptPause, Lease};
 
@@ -30,15 +31,16 @@ impl Flow for MirrorFlow {
     fn open(self: Box<Self>, cx: FlowContext) -> BoxFuture<'static, Result<Serve, FlowError>> {
         async move {
             let lease = cx.listeners.lease(&cx.id, self.spec.listen, self.spec.keepalive)?;
-            let serve: Serve = Box::pin(serve(self.spec, lease, cx));
+            let spools = spool::open(&self.spec, &cx).await?;
+            let serve: Serve = Box::pin(serve(self.spec, lease, spools, cx));
             Ok(serve)
         }
         .boxed()
     }
 }
 
-async fn serve(spec: MirrorSpec, lease: Lease, cx: FlowContext) -> Result<(), FlowError> {
-    let shared = Arc::new(Shared::new(spec, &cx));
+async fn serve(spec: MirrorSpec, lease: Lease, spools: Vec<Option<SpoolLease>>, cx: FlowContext) -> Result<(), FlowError> {
+    let shared = Arc::new(Shared::new(spec, &cx, spools));
     let mut pause = AcceptPause::default();
     loop {
         tokio::select! {

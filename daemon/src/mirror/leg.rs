@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::counters::C;
 use super::shared::Shared;
 use super::spec::{MirrorLeg, WhenFull};
+use super::spool::{End, Recorder};
 use super::turn::{Side, Tally, Turn};
 use crate::net::budget::SPARE;
 use crate::net::{DialError, Fin, Held, Tick};
@@ -105,12 +106,19 @@ pub(super) struct Leg {
     round: Option<u32>,
     patience: Patience,
     held: Option<Arc<Held>>,
+    /// What keeps a copy on disk.
+    recorder: Option<Recorder>,
 }
 
 impl Leg {
-    /// A leg to the mirror with this index, over `stream` if that is open already.
-    pub(super) fn new(index: usize, stream: Option<TcpStream>) -> Self {
-        let link = stream.map_or(Link::Waiting, Link::Open);
+    /// A leg to the mirror with this index, over `stream` if that is open already. A recorder says whether the mirror is
+    /// to get its copy at once.
+    pub(super) fn new(index: usize, stream: Option<TcpStream>, recorder: Option<(Recorder, bool)>) -> Self {
+        let link = match (&recorder, stream) {
+            (Some((_, false)), _) => Link::Gone,
+            (_, None) => Link::Waiting,
+            (_, Some(stream)) => Link::Open(stream),
+        };
         Self {
             link,
             index: index as u16,
@@ -121,6 +129,7 @@ impl Leg {
             round: None,
             patience: Patience::new(),
             held: None,
+            recorder: recorder.map(|(recorder, _)| recorder),
         }
     }
 
@@ -138,7 +147,8 @@ impl Leg {
             Link::Waiting | Link::Dialling(_) => self.held_len() as u64 >= self.spec(shared).buffer.0 / 2,
             Link::Gone => false,
         };
-        if !behind {
+        let disk_behind = self.recorder.as_ref().is_some_and(|recorder| recorder.is_behind(cx.waker()));
+        if !behind && !disk_behind {
             self.patience.end(now);
             return self.blocks(shared);
         }
@@ -183,6 +193,7 @@ impl Leg {
 
     /// Takes a copy of `data`, which the target or the client has got already.
     pub(super) fn offer(&mut self, cx: &mut Context<'_>, shared: &Shared, turn: &mut Turn<'_>, data: &[u8]) {
+        self.record(cx, shared, data);
         // A small buffer is not filled up with what could be written.
         let batch = BATCH_BYTES.min(self.spec(shared).buffer.0 as usize / 4);
         let enough = self.held_len() + data.len() >= batch;
@@ -191,7 +202,7 @@ impl Leg {
             self.write_held(cx, shared, turn);
         }
         if self.is_gone() {
-            turn.tally.add(C::MirrorDroppedBytes, data.len() as u64);
+            self.missed(turn.tally, data.len());
             return;
         }
         let mut left = data;
@@ -205,6 +216,36 @@ impl Leg {
         }
         if !left.is_empty() {
             self.hold(shared, turn.tally, left);
+        }
+    }
+
+    /// Keeps a copy on disk, if the mirror has a spool.
+    fn record(&mut self, cx: &Context<'_>, shared: &Shared, data: &[u8]) {
+        let Some(recorder) = &self.recorder else { return };
+        if !recorder.push(data) {
+            return;
+        }
+        if self.is_gone() {
+            self.wake_later(cx, shared);
+        } else {
+            recorder.write_later();
+        }
+    }
+
+    /// Bytes that the mirror will not get, unless they are on disk.
+    fn missed(&self, tally: &mut Tally, bytes: usize) {
+        if !self.recorder.as_ref().is_some_and(Recorder::is_on) {
+            tally.add(C::MirrorDroppedBytes, bytes as u64);
+        }
+    }
+
+    /// At the end of a round, has what was recorded in it written.
+    pub(super) fn poll_record(&mut self, shared: &Shared) {
+        if let (Link::Gone, Some(recorder)) = (&self.link, &self.recorder)
+            && self.round_is_over(shared)
+        {
+            recorder.write();
+            self.round = None;
         }
     }
 
@@ -294,10 +335,10 @@ impl Leg {
             self.fin = Fin::Sent;
             if self.reset {
                 let _ = stream.set_zero_linger();
-                self.link = Link::Gone;
+                self.closed();
             } else {
                 let _ = Pin::new(stream).poll_shutdown(cx);
-                if turn.over && shared.many_linger() {
+                if turn.over && shared.many_linger() && self.recorder.is_none() {
                     self.link = Link::Gone; // it has got everything; how it closes is its own affair
                 }
             }
@@ -335,7 +376,7 @@ impl Leg {
         for _ in 0..8 {
             if self.eof {
                 if self.fin == Fin::Sent {
-                    self.link = Link::Gone;
+                    self.closed();
                 }
                 return 0;
             }
@@ -345,7 +386,7 @@ impl Leg {
                 Poll::Pending => return 0,
                 // It has got everything: how it closes is its own affair.
                 Poll::Ready(Err(_)) if self.fin == Fin::Sent => {
-                    self.link = Link::Gone;
+                    self.close(shared, turn.tally);
                     return 0;
                 }
                 Poll::Ready(Err(error)) => {
@@ -375,12 +416,23 @@ impl Leg {
             self.fin = Fin::Due;
         }
         self.reset |= reset;
+        if let Some(recorder) = &self.recorder {
+            recorder.end(End { reset, live: !self.is_gone() });
+        }
+    }
+
+    /// The mirror has got everything, and the connection to it has ended as it should.
+    fn closed(&mut self) {
+        self.link = Link::Gone;
+        if let Some(recorder) = &self.recorder {
+            recorder.delivered();
+        }
     }
 
     /// The copy is given up: the mirror gets a reset, so that it can't take what it got for the whole.
     fn lose(&mut self, shared: &Shared, tally: &mut Tally, lost: &Lost, unsent: usize) {
         let address = &self.spec(shared).address;
-        tally.add(C::MirrorDroppedBytes, unsent as u64);
+        self.missed(tally, unsent);
         if let Lost::Io(_) = lost {
             tally.add(C::MirrorErrPkts, 1);
         }
@@ -390,7 +442,8 @@ impl Leg {
             (_, Lost::Full) => "it does not keep up and its buffer is full".to_owned(),
             (_, Lost::Memory) => "it does not keep up and buffer_total is reached".to_owned(),
         };
-        shared.report.failed(address, &format!("mirror {address}: {how}; its copy of this connection ends here"));
+        let then = if self.recorder.is_some() { "the connection is played back later" } else { "its copy of this connection ends here" };
+        shared.report.failed(address, &format!("mirror {address}: {how}; {then}"));
         self.close(shared, tally);
     }
 
@@ -398,7 +451,8 @@ impl Leg {
     pub(super) fn expire(&mut self, shared: &Shared, tally: &mut Tally) {
         if !self.is_gone() && self.fin != Fin::Sent {
             let address = &self.spec(shared).address;
-            let text = format!("mirror {address}: it has not taken its copy of an ended connection in time; what it misses is dropped");
+            let then = if self.recorder.is_some() { "it is played back later" } else { "what it misses is dropped" };
+            let text = format!("mirror {address}: it has not taken its copy of an ended connection in time; {then}");
             shared.report.failed(address, &text);
         }
         self.close(shared, tally);
@@ -413,8 +467,11 @@ impl Leg {
             }
         }
         self.link = Link::Gone;
+        if let Some(recorder) = &self.recorder {
+            recorder.failed();
+        }
         if let Some(held) = self.held.take() {
-            tally.add(C::MirrorDroppedBytes, held.len() as u64);
+            self.missed(tally, held.len());
             shared.pool.budget.unshelve(&held);
         }
     }

@@ -11,6 +11,7 @@ mod relay;
 mod shared;
 mod spec;
 mod spec_check;
+pub(crate) mod spool;
 mod turn;
 
 pub use counters::COUNTERS;

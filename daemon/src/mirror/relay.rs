@@ -106,6 +106,7 @@ impl Relay {
 
     fn legs_round(&mut self, cx: &mut Context<'_>, turn: &mut Turn<'_>) -> usize {
         let mut moved = 0;
+        self.legs.iter_mut().for_each(|leg| leg.poll_record(&self.shared));
         for leg in self.legs.iter_mut().filter(|leg| !leg.is_gone()) {
             // While the client is behind, what a mirror has for it would have nowhere to go.
             let may_read = !leg.spec(&self.shared).to_client || !self.main.as_ref().is_some_and(|m| m.client.is_behind());

@@ -1,10 +1,12 @@
 //! What the connections of a mirror share, and what is counted of them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::counters::C;
 use super::spec::{MirrorLeg, MirrorSpec};
+use super::spool::{Recorder, SpoolLease};
 use crate::flow::{Counters, FlowContext, Report};
 use crate::net::{Dialler, RelayPool};
 
@@ -21,10 +23,12 @@ pub(super) struct Shared {
     pub(super) report: Arc<Report>,
     pub(super) pool: Arc<RelayPool>,
     lingering: Arc<AtomicUsize>,
+    /// One for each mirror.
+    spools: Vec<Option<SpoolLease>>,
 }
 
 impl Shared {
-    pub(super) fn new(spec: MirrorSpec, cx: &FlowContext) -> Self {
+    pub(super) fn new(spec: MirrorSpec, cx: &FlowContext, spools: Vec<Option<SpoolLease>>) -> Self {
         Self {
             id: cx.id.clone(),
             spec,
@@ -32,6 +36,7 @@ impl Shared {
             report: Arc::clone(&cx.report),
             pool: Arc::clone(&cx.pool),
             lingering: Arc::default(),
+            spools,
         }
     }
 
@@ -43,6 +48,12 @@ impl Shared {
     pub(super) fn leg_spec(&self, index: u16) -> &MirrorLeg {
         #[expect(clippy::indexing_slicing, reason = "legs are made from the spec's mirrors, one each")]
         &self.spec.mirrors[usize::from(index)]
+    }
+
+    /// Begins to keep a connection for a mirror with a spool. The second answer is whether the mirror gets it at once, too.
+    pub(super) fn record(&self, index: usize, seq: u64, client: SocketAddr) -> Option<(Recorder, bool)> {
+        let spool = self.spools.get(index)?.as_ref()?;
+        Some(spool.record(seq, client, self.leg_spec(index as u16).buffer.0))
     }
 
     /// Whether so many wait that those whose mirrors only have to close should not.

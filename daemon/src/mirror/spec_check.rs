@@ -96,6 +96,9 @@ impl MirrorSpec {
         if leg.when_full == WhenFull::Block {
             wrong("spool", "can't be together with when_full = block: what the mirror does not take goes to the disk");
         }
+        if leg.required {
+            wrong("spool", "can't be together with required: that refuses the clients whose copies are to be kept");
+        }
         if !leg.from_client && !leg.from_target {
             wrong("spool", "there is nothing to keep: turn from_client or from_target on");
         }

@@ -145,6 +145,31 @@ impl Held {
         end
     }
 
+    /// Takes everything out, for whoever writes it elsewhere, and says whether the budget took it back before.
+    pub(crate) fn drain(&self, budget: &Budget) -> (VecDeque<Vec<u8>>, bool) {
+        let mut queue = self.lock();
+        let blocks = std::mem::take(&mut queue.blocks);
+        queue.len = 0;
+        let freed = self.size.swap(0, Ordering::Relaxed);
+        let (taken, waker) = (queue.taken, queue.waker.take());
+        drop(queue);
+        budget.release(freed, self.can_go);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        (blocks, taken)
+    }
+
+    /// Has `waker` woken by the next [`Self::drain`]; `false` if there is nothing to drain any more.
+    pub(crate) fn wake_when_drained(&self, waker: &Waker) -> bool {
+        let mut queue = self.lock();
+        let waits = queue.len > 0 && !queue.taken;
+        if waits {
+            queue.waker = Some(waker.clone());
+        }
+        waits
+    }
+
     /// Empties it; the answer is the memory that it occupied.
     pub(crate) fn clear(&self) -> usize {
         let mut queue = self.lock();

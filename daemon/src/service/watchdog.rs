@@ -67,7 +67,7 @@ mod tests {
     }
 
     async fn meals(store: Store) -> usize {
-        let flows = Flows::new(Means::new(1 << 20, store));
+        let flows = Flows::new(Means::new(1 << 20, store, None));
         let count = AtomicUsize::new(0);
         let fed = || async {
             count.fetch_add(1, Ordering::Relaxed);

@@ -92,6 +92,11 @@ impl Sink {
         Self::start_behind(Gate::open())
     }
 
+    /// At an address that a test has for itself.
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
+        Self::start_at_with(address, |_, _| {})
+    }
+
     /// Reads nothing before the gate opens.
     pub(crate) fn start_behind(gate: Gate) -> Self {
         Self::start_with(move |_, _| gate.pass())
@@ -99,9 +104,13 @@ impl Sink {
 
     /// Does `first` with every connection before it reads.
     pub(crate) fn start_with(first: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        Self::start_at_with((Ipv4Addr::LOCALHOST, 0).into(), first)
+    }
+
+    pub(crate) fn start_at_with(address: SocketAddr, first: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let records: Arc<Records> = Arc::default();
         let kept = Arc::clone(&records);
-        let server = Server::start(move |number, mut stream| {
+        let server = Server::start_at((address.ip(), address.port()), move |number, mut stream| {
             kept.update(number, |_| {});
             first(number, &mut stream);
             let mut part = vec![0; 64 << 10];

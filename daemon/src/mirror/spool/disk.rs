@@ -1,0 +1,91 @@
+//! The thread that writes records. Whatever the disk does, no connection waits for it.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::time::Duration;
+
+use super::recording::Recording;
+
+/// What the thread is to do. There is at most one job a connection, so the queue needs no bound of its own.
+pub(super) enum Job {
+    Write(Arc<Recording>),
+    Remove(PathBuf),
+    /// Everything before it is done when the other end is dropped.
+    Flush(SyncSender<()>),
+}
+
+/// How long whole records are gathered before they are put on the disk for good.
+const SYNC_AFTER: Duration = Duration::from_secs(1);
+/// From how many on the whole file system is put there, which costs less then.
+const SYNC_ALL_FROM: usize = 32;
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
+    let _ = std::thread::Builder::new().name(name.to_owned()).stack_size(256 << 10).spawn(work);
+}
+
+fn jobs() -> &'static Sender<Job> {
+    static JOBS: OnceLock<Sender<Job>> = OnceLock::new();
+    JOBS.get_or_init(|| {
+        let (jobs, queue) = channel();
+        thread("spool", move || {
+            for job in queue {
+                match job {
+                    Job::Write(recording) => recording.write(),
+                    Job::Remove(path) => drop(std::fs::remove_file(path)),
+                    Job::Flush(done) => drop(done),
+                }
+            }
+        });
+        jobs
+    })
+}
+
+/// Has the thread do something.
+pub(super) fn send(job: Job) {
+    let _ = jobs().send(job);
+}
+
+/// Waits until everything that was recorded is written, or for `within`. The answer is whether it is.
+pub(crate) fn flush(within: Duration) -> bool {
+    let (done, wait) = sync_channel(0);
+    send(Job::Flush(done));
+    wait.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
+}
+
+/// Puts a whole record that waits on the disk for good, so that it outlives a power cut. That takes its time, so it
+/// happens in another thread, and many share it.
+pub(super) fn sync_soon(path: PathBuf) {
+    static PATHS: OnceLock<Sender<PathBuf>> = OnceLock::new();
+    let paths = PATHS.get_or_init(|| {
+        let (paths, queue) = channel();
+        thread("spool-sync", move || sync_all(&queue));
+        paths
+    });
+    let _ = paths.send(path);
+}
+
+fn sync_all(queue: &Receiver<PathBuf>) {
+    while let Ok(first) = queue.recv() {
+        std::thread::sleep(SYNC_AFTER);
+        let mut paths = vec![first];
+        paths.extend(queue.try_iter());
+        let many = paths.len() >= SYNC_ALL_FROM;
+        let dir = paths.first().and_then(|path| path.parent()).map(PathBuf::from);
+        for path in paths {
+            // One that was played back meanwhile is not there.
+            if let Ok(file) = File::open(path) {
+                if many {
+                    let _ = rustix::fs::syncfs(&file);
+                    break;
+                }
+                let _ = file.sync_data();
+            }
+        }
+        if let Some(dir) = dir.and_then(|dir| File::open(dir).ok()) {
+            let _ = dir.sync_all();
+        }
+    }
+}
