@@ -216,7 +216,11 @@ fn start(who: &str, target: SocketAddr, mirror: SocketAddr) -> Option<(Option<Pr
             let flow = format!("[flow.bench]\nkind = \"mirror\"\nprotocol = \"udp\"\nlisten = \"{front}\"\ntarget = \"{target}\"\n{mirrors}");
             std::fs::write(&config, flow).unwrap();
             let mut command = Command::new(std::env::var("DOMOFLUX_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_domoflux").to_owned()));
-            command.args(["daemon", "--listen", "127.0.0.1:0", "--config"]).arg(&config).arg("--state-dir").arg(folder.path());
+            command
+                .args(["daemon", "--listen", "127.0.0.1:0", "--config"])
+                .arg(&config)
+                .arg("--state-dir")
+                .arg(folder.path());
             command
         }
         "nginx" => {
