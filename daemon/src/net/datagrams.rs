@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage, recvmmsg, sendmmsg};
+use rustix::net::addr::SocketAddrArg;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags};
 
 /// Room for one datagram: the length field of UDP has 16 bits.
@@ -132,14 +133,17 @@ pub(crate) fn send_on(socket: impl AsFd, head: &[u8], datagrams: &[&[u8]]) -> Se
 /// Sends to a client, with `from` as the sender's address where the socket has several, until one can't be sent.
 pub(crate) fn send_from(socket: impl AsFd, from: Option<IpAddr>, to: SocketAddr, datagrams: &[&[u8]]) -> Sent {
     let Some(from) = from else {
-        let mut sent = 0;
-        for one in datagrams {
-            match rustix::net::sendto(&socket, one, SEND, &to) {
-                Ok(_) => sent += 1,
-                Err(error) => return (sent, Some(error.into())),
+        let any = to.as_any();
+        return in_turn(datagrams, |rest| {
+            if let [one] = rest {
+                return rustix::net::sendto(&socket, one, SEND, &to).map(|_| 1);
             }
-        }
-        return (sent, None);
+            let parts: Vec<_> = rest.iter().map(|one| [IoSlice::new(one)]).collect();
+            let mut controls: Vec<_> = rest.iter().map(|_| SendAncillaryBuffer::default()).collect();
+            let with_control = parts.iter().zip(&mut controls);
+            let mut messages: Vec<_> = with_control.map(|(parts, control)| MMsgHdr::new_with_addr(&any, parts, control)).collect();
+            rustix::net::sendmmsg(&socket, &mut messages, SEND)
+        });
     };
     let (v4, v6);
     let (control, space) = match from {
