@@ -5,9 +5,14 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::record::{self, Chunk, End, HEADER, LONGEST, MAGIC, TAIL};
 use super::recording::Recording;
 use crate::text::reason;
+
+/// Who may read at the same time. Each has a thread for it, and a disk is not faster for a hundred than for two.
+static READING: Semaphore = Semaphore::const_new(2);
 
 /// What a record has next.
 #[derive(Debug)]
@@ -32,13 +37,15 @@ pub(super) struct Reader {
     buffer: Vec<u8>,
     /// Bytes of the buffer that are used already.
     used: usize,
+    /// Bytes of the buffer that a read goes behind.
+    filled: usize,
     data: std::ops::Range<usize>,
     begun: bool,
 }
 
 impl Reader {
     pub(super) fn new(path: PathBuf, recording: Option<Arc<Recording>>) -> Self {
-        Self { path, recording, file: None, position: 0, buffer: Vec::new(), used: 0, data: 0..0, begun: false }
+        Self { path, recording, file: None, position: 0, buffer: Vec::new(), used: 0, filled: 0, data: 0..0, begun: false }
     }
 
     /// The bytes that [`Next::Data`] announced.
@@ -65,8 +72,11 @@ impl Reader {
             }
             // What was written before the read is seen by it; what comes later is another turn.
             let written = self.recording.as_ref().map(|recording| recording.written());
+            let turn = READING.acquire().await;
+            self.make_room(); // not on the other thread: its allocator would keep what it gets back
             let reading = tokio::task::spawn_blocking(move || {
                 let done = self.read();
+                drop(turn);
                 (self, done)
             });
             let Ok((reader, done)) = reading.await else {
@@ -119,8 +129,23 @@ impl Reader {
         }
     }
 
+    fn make_room(&mut self) {
+        self.buffer.drain(..self.used);
+        self.used = 0;
+        self.filled = self.buffer.len();
+        self.buffer.resize(self.filled + LONGEST + HEADER, 0);
+    }
+
     /// Reads some more into the buffer.
     fn read(&mut self) -> io::Result<usize> {
+        let read = self.read_some();
+        let n = *read.as_ref().unwrap_or(&0);
+        self.buffer.truncate(self.filled + n);
+        self.position += n as u64;
+        read
+    }
+
+    fn read_some(&mut self) -> io::Result<usize> {
         let file = match &mut self.file {
             Some(file) => file,
             none => match File::open(&self.path) {
@@ -130,15 +155,7 @@ impl Reader {
                 Err(error) => return Err(error),
             },
         };
-        self.buffer.drain(..self.used);
-        self.used = 0;
-        let at = self.buffer.len();
-        self.buffer.resize(at + LONGEST + HEADER, 0);
-        let read = file.read(self.buffer.get_mut(at..).unwrap_or_default());
-        let n = *read.as_ref().unwrap_or(&0);
-        self.buffer.truncate(at + n);
-        self.position += n as u64;
-        read
+        file.read(self.buffer.get_mut(self.filled..).unwrap_or_default())
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) const MAGIC: &[u8; 8] = b"dfspool\x01";
 /// What comes before a payload.
 pub(crate) const HEADER: usize = 9;
 /// The longest payload, in bytes.
-pub(crate) const LONGEST: usize = 256 << 10;
+pub(crate) const LONGEST: usize = 64 << 10;
 
 const OPENED: u8 = 1;
 const DATA: u8 = 2;
