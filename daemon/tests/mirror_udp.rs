@@ -9,7 +9,7 @@ use crate::support::*;
 
 #[test]
 fn each_peer_gets_the_datagrams_that_it_was_promised() {
-    let (target, client_only, target_only, both) = (UdpServer::named("t", 0), Udp::new(), Udp::new(), Udp::new());
+    let (target, client_only, target_only, both) = (UdpServer::named("t", own_address()), Udp::new(), Udp::new(), Udp::new());
     let daemon = Daemon::start();
     let spec = udp_mirror(target.address, &[client_only.address(), target_only.address(), both.address()])
         .with("/mirrors/1/from_client", false)
@@ -210,9 +210,16 @@ fn tcp_and_udp_share_a_port_and_a_port_of_another_flow_is_named() {
     let (target, stream, sink) = (UdpServer::echo(), echo(), Udp::new());
     let daemon = Daemon::start();
     let spec = udp_mirror(target.address, &[sink.address()]);
-    let at = daemon.mirror("datagrams", &spec);
-    let streams = daemon.mirror("streams", &mirror(stream.address, &[sink.address()]).with("/listen", at));
-    assert_eq!(at, streams);
+    let streams = mirror(stream.address, &[sink.address()]);
+    // The port is free for UDP; another test may have it for TCP.
+    let at = until("a port that is free for both", || {
+        let at = daemon.mirror("datagrams", &spec);
+        let both = daemon.apply("streams", &streams.clone().with("/listen", at)).is_ok();
+        if !both {
+            daemon.call("flow.remove", json!({"id": "datagrams"})).unwrap();
+        }
+        both.then_some(at)
+    });
     assert_eq!(Udp::to(at).ask(b"datagram"), b"datagram");
     assert_eq!(exchange(at, b"stream"), (b"stream".to_vec(), End::Fin));
     assert_eq!(daemon.status("datagrams")["isListening"], true);
@@ -229,11 +236,12 @@ fn a_silent_session_ends_and_the_next_datagram_begins_another() {
     let (target, sink) = (UdpServer::echo(), Udp::new());
     let daemon = Daemon::start();
     let at = daemon.mirror("panel", &udp_mirror(target.address, &[sink.address()]).with("/udp_session_timeout", 1));
-    let (client, before) = (Udp::to(at), daemon.descriptors());
+    let client = Udp::to(at);
     assert_eq!(client.ask(b"one"), b"one");
+    let during = daemon.descriptors();
     daemon.counts("panel", "activeConnections", 1);
     daemon.counts("panel", "activeConnections", 0);
-    until("its sockets are closed", || (daemon.descriptors() == before).then_some(()));
+    until("its sockets are closed", || (daemon.descriptors() <= during - 2).then_some(()));
     assert_eq!(daemon.status("panel")["connections"], 0);
     assert_eq!(client.ask(b"two"), b"two");
     daemon.counts("panel", "clientConnections", 2);

@@ -19,5 +19,5 @@ pub(crate) use ports::{Narrow, Nobody, Stuck};
 pub(crate) use process::{Process, domoflux, run};
 pub(crate) use servers::{Gate, Server, Sink, answers_after_fin, echo, echo_one};
 pub(crate) use spec::{Change, Lcg, mirror, pattern};
-pub(crate) use udp::{Udp, UdpServer, numbered, udp_mirror};
+pub(crate) use udp::{Udp, UdpServer, numbered, own_address, udp_mirror};
 pub(crate) use wait::{PATIENCE, SOON, until, until_within};

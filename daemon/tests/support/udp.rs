@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,6 +14,13 @@ use super::{Change, Lcg, PATIENCE, mirror, until};
 /// A mirror of datagrams on a free port of 127.0.0.1.
 pub(crate) fn udp_mirror(target: SocketAddr, mirrors: &[SocketAddr]) -> Value {
     mirror(target, mirrors).with("/protocol", "udp")
+}
+
+/// A loopback address of the test's own, so that a port that was somebody's can be used once more later.
+pub(crate) fn own_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    SocketAddr::from(([127, 77, high, low], 0))
 }
 
 /// A socket with deadlines.
@@ -140,8 +147,8 @@ impl UdpServer {
     }
 
     /// Answers with its name and a colon before what it got.
-    pub(crate) fn named(name: &'static str, port: u16) -> Self {
-        Self::start_at((Ipv4Addr::LOCALHOST, port), move |data| Some([name.as_bytes(), b":", data].concat()))
+    pub(crate) fn named(name: &'static str, at: SocketAddr) -> Self {
+        Self::start_at((at.ip(), at.port()), move |data| Some([name.as_bytes(), b":", data].concat()))
     }
 
     pub(crate) fn count(&self) -> u64 {
