@@ -101,11 +101,11 @@ fn measure(who: &str, length: Duration) -> Option<Sample> {
     let mut times = Vec::new();
     exchange(&client, 1, length, &mut lost, |time| times.push(time));
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize] * 1e6;
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100] * 1e6;
     let mut answered = 0;
     exchange(&client, 32, length, &mut lost, |_| answered += 1);
     let received = one_way(&client, &target, length);
-    Some(Sample { figures: [at(0.5), at(0.99), f64::from(answered) / length.as_secs_f64(), received], lost })
+    Some(Sample { figures: [at(50), at(99), f64::from(answered) / length.as_secs_f64(), received], lost })
 }
 
 /// Sends as many as may be under way, then one for each answer.
