@@ -60,11 +60,8 @@ fn bursts_to_a_mirror_that_is_away_are_counted_whole() {
         client.got(&[n]);
     }
     let counted = daemon.counters("panel");
-    assert_eq!(
-        counted["mirrorTxPkts"].as_u64().unwrap() + counted["mirrorDroppedDatagrams"].as_u64().unwrap(),
-        101,
-        "{counted}"
-    );
+    // An error is about what was sent before: it does not cost the datagram whose turn it is.
+    assert_eq!((&counted["mirrorTxPkts"], &counted["mirrorDroppedDatagrams"]), (&json!(101), &json!(0)), "{counted}");
     assert!(counted["mirrorErrPkts"].as_u64().unwrap() >= 3, "{counted}");
     assert_eq!(counted["droppedDatagrams"], 0, "{counted}");
     assert!(daemon.process.has_exited().is_none());
