@@ -4,7 +4,6 @@
 //! receives what comes back on them, `leg` is the way to one peer, and `targets` says which target is used.
 
 mod driver;
-mod header;
 mod health;
 mod leg;
 mod serve;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use super::header::header;
 use super::leg::{Leg, Role, dropped};
 use super::shared::{Shared, Turn};
 use crate::mirror::counters::C;
@@ -14,6 +13,7 @@ use crate::mirror::shared::Active;
 use crate::mirror::spec::ProxyProtocol;
 use crate::mirror::turn::Side;
 use crate::net::canonical;
+use crate::net::proxy::{self, Header};
 
 /// One client.
 pub(super) struct Session {
@@ -79,7 +79,8 @@ impl Session {
         let mut state = self.state();
         if self.shared.spec.proxy_protocol == ProxyProtocol::V2 && (state.head.is_empty() || state.to != to) {
             let bound = self.shared.bound;
-            state.head = header(canonical(self.client), SocketAddr::new(to.unwrap_or(bound.ip()), bound.port()));
+            let server = SocketAddr::new(to.unwrap_or(bound.ip()), bound.port());
+            state.head = proxy::encode_datagram(Header::Relayed { client: canonical(self.client), server });
         }
         state.to = to;
         state.send_to_target(turn, datagrams);
