@@ -69,8 +69,8 @@ documents() {
 }
 
 archive() {
-    local dir=/work/$name
-    rm -rf /work
+    local dir=/stage/$name
+    rm -rf /stage
     mkdir -p "$dir/resources"
     install -m 755 "$binary" "$dir/domoflux"
     documents "$dir"
@@ -79,25 +79,25 @@ archive() {
     install -m 755 /src/install.sh "$dir/install.sh"
     install -m 644 "$here/domoflux@.service" "$here/domoflux.sysusers" "$here/example.toml" "$dir/resources/"
     chmod -R u=rwX,go=rX "$dir"
-    (cd "$dir" && find . -type f ! -name SHA256SUMS -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum) > /work/SHA256SUMS
-    mv /work/SHA256SUMS "$dir/"
-    (cd /work && same_tar "$name") > "/out/$name.tar.gz"
+    (cd "$dir" && find . -type f ! -name SHA256SUMS -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum) > /stage/SHA256SUMS
+    mv /stage/SHA256SUMS "$dir/"
+    (cd /stage && same_tar "$name") > "/out/$name.tar.gz"
 }
 
 deb() {
-    local root=/work/deb doc date
+    local root=/stage/deb doc date
     doc=$root/usr/share/doc/domoflux
     date=$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
     mkdir -p "$root"/{DEBIAN,etc/domoflux,usr/bin,usr/lib/systemd/system,usr/share/man/man1} \
         "$root"/usr/share/{bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d} "$doc/examples"
-    install -m 755 "/work/$name/domoflux" "$root/usr/bin/"
+    install -m 755 "/stage/$name/domoflux" "$root/usr/bin/"
     # /usr/lib, not /lib: both are read by every systemd of Debian, and one of them has been a link since Debian 12.
     sed 's|/usr/local/bin/|/usr/bin/|g' "$here/domoflux@.service" > "$root/usr/lib/systemd/system/domoflux@.service"
-    cp "/work/$name"/man/*.1 "$root/usr/share/man/man1/"
+    cp "/stage/$name"/man/*.1 "$root/usr/share/man/man1/"
     gzip -9n "$root"/usr/share/man/man1/*.1
-    cp "/work/$name/completions/domoflux.bash" "$root/usr/share/bash-completion/completions/domoflux"
-    cp "/work/$name/completions/_domoflux" "$root/usr/share/zsh/vendor-completions/"
-    cp "/work/$name/completions/domoflux.fish" "$root/usr/share/fish/vendor_completions.d/"
+    cp "/stage/$name/completions/domoflux.bash" "$root/usr/share/bash-completion/completions/domoflux"
+    cp "/stage/$name/completions/_domoflux" "$root/usr/share/zsh/vendor-completions/"
+    cp "/stage/$name/completions/domoflux.fish" "$root/usr/share/fish/vendor_completions.d/"
     cp "$here/deb/copyright" /src/README.md "$doc/"
     cp -r /src/docs "$doc/"
     cp "$here/example.toml" "$doc/examples/"
