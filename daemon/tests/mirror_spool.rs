@@ -410,3 +410,21 @@ fn number_of(record: impl AsRef<Path>) -> usize {
     let at = 8 + 9 + opened + 9;
     std::str::from_utf8(&bytes[at..at + 8]).unwrap().parse().unwrap()
 }
+
+#[test]
+fn what_a_disabled_flow_had_recorded_is_whole_to_its_last_byte() {
+    let (target, away) = (echo(), Nobody::new());
+    let daemon = Daemon::start();
+    let spec = spooled(target.address, away.address);
+    let off = json!({"id": "panel", "owner": "test", "kind": "mirror", "spec": spec, "enabled": false});
+    let sent: Vec<Vec<u8>> = (0..10).map(|i| pattern(100_000 + i, i as u64)).collect();
+    for data in &sent {
+        let mut client = connect(daemon.mirror("panel", &spec));
+        assert!(client.ask(data) == *data);
+        daemon.call("flow.apply", off.clone()).unwrap();
+    }
+    until("all are whole on disk", || (whole(&daemon, "panel").len() == sent.len()).then_some(()));
+    daemon.mirror("panel", &spec);
+    let got = Sink::start_at(away.address).ended(sent.len());
+    assert!(got.iter().zip(&sent).all(|(got, sent)| got.bytes == *sent && got.end == Some(End::Reset)));
+}

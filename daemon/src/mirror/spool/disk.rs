@@ -1,5 +1,6 @@
 //! The thread that writes records. Whatever the disk does, no connection waits for it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,7 +74,7 @@ fn sync_all(queue: &Receiver<PathBuf>) {
         let mut paths = vec![first];
         paths.extend(queue.try_iter());
         let many = paths.len() >= SYNC_ALL_FROM;
-        let dir = paths.first().and_then(|path| path.parent()).map(PathBuf::from);
+        let dirs: BTreeSet<PathBuf> = paths.iter().filter_map(|path| path.parent()).map(PathBuf::from).collect();
         for path in paths {
             // One that was played back meanwhile is not there.
             if let Ok(file) = File::open(path) {
@@ -84,8 +85,6 @@ fn sync_all(queue: &Receiver<PathBuf>) {
                 let _ = file.sync_data();
             }
         }
-        if let Some(dir) = dir.and_then(|dir| File::open(dir).ok()) {
-            let _ = dir.sync_all();
-        }
+        dirs.iter().filter_map(|dir| File::open(dir).ok()).for_each(|dir| drop(dir.sync_all()));
     }
 }

@@ -1,11 +1,8 @@
 //! Which connections a spool has, in the order in which they were accepted. It knows nothing of files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use tokio::time::Instant;
-
-use super::recording::Recording;
 
 /// Where a recorded connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +19,14 @@ pub(super) enum Place {
 
 /// One recorded connection.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct Entry<R> {
     pub(super) place: Place,
     /// Its bytes on disk.
     pub(super) bytes: u64,
     /// When it was accepted, in milliseconds since the Unix epoch.
     pub(super) at: u64,
     /// Its client is still connected, or its last bytes are not on disk yet.
-    pub(super) recording: Option<Arc<Recording>>,
+    pub(super) recording: Option<R>,
     pub(super) tries: Tries,
     /// Whether it may have arrived before; `None` for one of an earlier run that nobody has looked at yet.
     pub(super) doubtful: Option<bool>,
@@ -53,21 +50,28 @@ pub(super) struct Level {
     pub(super) bytes: u64,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Index {
-    entries: BTreeMap<u64, Entry>,
+/// The connections, with an `R` for each that is still being recorded.
+#[derive(Debug)]
+pub(super) struct Index<R> {
+    entries: BTreeMap<u64, Entry<R>>,
     waiting: BTreeSet<u64>,
     playing: usize,
     level: Level,
 }
 
-impl Index {
+impl<R> Default for Index<R> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), waiting: BTreeSet::new(), playing: 0, level: Level::default() }
+    }
+}
+
+impl<R> Index<R> {
     pub(super) fn level(&self) -> Level {
         self.level
     }
 
     /// Adds a connection. It is live, unless others wait.
-    pub(super) fn admit(&mut self, seq: u64, at: u64, recording: Arc<Recording>) -> Place {
+    pub(super) fn admit(&mut self, seq: u64, at: u64, recording: R) -> Place {
         let place = if self.has_backlog() { Place::Waiting } else { Place::Live };
         self.insert(seq, Entry { place, bytes: 0, at, recording: Some(recording), tries: Tries::default(), doubtful: Some(false) });
         place
@@ -78,7 +82,7 @@ impl Index {
         self.insert(seq, Entry { place: Place::Waiting, bytes, at, recording: None, tries: Tries::default(), doubtful: None });
     }
 
-    fn insert(&mut self, seq: u64, entry: Entry) {
+    fn insert(&mut self, seq: u64, entry: Entry<R>) {
         if entry.place == Place::Waiting {
             self.waiting.insert(seq);
             self.level.connections += 1;
@@ -92,11 +96,11 @@ impl Index {
         self.playing > 0 || !self.waiting.is_empty()
     }
 
-    pub(super) fn get(&self, seq: u64) -> Option<&Entry> {
+    pub(super) fn get(&self, seq: u64) -> Option<&Entry<R>> {
         self.entries.get(&seq)
     }
 
-    pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut Entry> {
+    pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut Entry<R>> {
         self.entries.get_mut(&seq)
     }
 
@@ -136,7 +140,7 @@ impl Index {
         true
     }
 
-    pub(super) fn remove(&mut self, seq: u64) -> Option<Entry> {
+    pub(super) fn remove(&mut self, seq: u64) -> Option<Entry<R>> {
         let entry = self.entries.remove(&seq)?;
         self.left(seq, entry.place);
         self.level.bytes -= entry.bytes;
@@ -156,7 +160,7 @@ impl Index {
 
     /// Makes those that were being played back wait again: whoever played them is gone.
     pub(super) fn interrupt(&mut self) {
-        let interrupted = |e: &Entry| matches!(e.place, Place::Playing | Place::Following);
+        let interrupted = |e: &Entry<R>| matches!(e.place, Place::Playing | Place::Following);
         let seqs: Vec<u64> = self.entries.iter().filter(|(_, e)| interrupted(e)).map(|(seq, _)| *seq).collect();
         for seq in seqs {
             self.put(seq, Place::Waiting);
@@ -171,18 +175,18 @@ mod tests {
     #[test]
     fn later_ones_wait_until_nobody_waits_or_plays() {
         let mut index = Index::default();
-        assert_eq!(index.admit(1, 0, Recording::for_test(1)), Place::Live);
+        assert_eq!(index.admit(1, 0, ()), Place::Live);
         index.put(1, Place::Waiting);
-        assert_eq!(index.admit(2, 0, Recording::for_test(2)), Place::Waiting);
+        assert_eq!(index.admit(2, 0, ()), Place::Waiting);
         assert_eq!(index.first_waiting(), Some(1));
         index.put(1, Place::Playing);
         index.remove(1);
         index.put(2, Place::Playing);
-        assert_eq!(index.admit(3, 0, Recording::for_test(3)), Place::Waiting);
+        assert_eq!(index.admit(3, 0, ()), Place::Waiting);
         index.put(2, Place::Following);
         index.put(3, Place::Playing);
         index.remove(3);
-        assert_eq!(index.admit(4, 0, Recording::for_test(4)), Place::Live);
+        assert_eq!(index.admit(4, 0, ()), Place::Live);
         assert_eq!(index.level(), Level { connections: 1, bytes: 0 });
         index.interrupt();
         assert_eq!(index.first_waiting(), Some(2));
@@ -191,7 +195,7 @@ mod tests {
     #[test]
     fn only_whole_ones_go_oldest_first_and_the_level_adds_up() {
         let mut index = Index::default();
-        index.admit(5, 0, Recording::for_test(5));
+        index.admit(5, 0, ());
         index.put(5, Place::Waiting);
         index.grow(5, 70);
         index.found(3, 10, 100);

@@ -69,7 +69,7 @@ pub(super) struct Settings {
 pub(super) struct Spool {
     dir: PathBuf,
     settings: Mutex<Settings>,
-    index: Mutex<Index>,
+    index: Mutex<Index<Arc<Recording>>>,
     counters: Arc<Counters>,
     report: Arc<Report>,
     budget: Arc<Budget>,
@@ -144,7 +144,7 @@ impl SpoolLease {
     /// Begins to record a connection. The second answer is whether its mirror is to get it at once; otherwise others wait.
     pub(super) fn record(&self, seq: u64, client: SocketAddr, buffer: u64) -> (Recorder, bool) {
         let spool = &self.0;
-        let recording = Recording::new(seq, unix_ms(), client.to_string(), buffer, &spool.budget, Arc::downgrade(spool));
+        let recording = Recording::new(seq, unix_ms(), client.to_string(), buffer, spool);
         let place = spool.index().admit(seq, unix_ms(), Arc::clone(&recording));
         if place == Place::Waiting {
             spool.show();
@@ -224,7 +224,7 @@ fn name_unused(dir: &Path, used: &[PathBuf], report: &Report) {
 }
 
 /// What earlier runs left in `dir`.
-fn scan(dir: &Path) -> io::Result<Index> {
+fn scan(dir: &Path) -> io::Result<Index<Arc<Recording>>> {
     let mut index = Index::default();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
@@ -243,7 +243,7 @@ fn scan(dir: &Path) -> io::Result<Index> {
 }
 
 impl Spool {
-    fn index(&self) -> MutexGuard<'_, Index> {
+    fn index(&self) -> MutexGuard<'_, Index<Arc<Recording>>> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -276,6 +276,9 @@ impl Spool {
                 return false;
             }
             index.put(seq, Place::Waiting);
+            if index.get(seq).is_some_and(|entry| entry.recording.is_none()) {
+                disk::sync_soon(record_path(&self.dir, seq)); // it is whole already
+            }
         }
         self.show();
         self.waiting.notify_one();

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use tokio::sync::Notify;
@@ -26,7 +26,8 @@ const SLACK: usize = 32 << 10;
 #[derive(Debug)]
 pub(super) struct Recording {
     pub(super) seq: u64,
-    spool: Weak<Spool>,
+    /// Kept until the last byte is written. The spool has the recording, too, but only until then.
+    spool: Arc<Spool>,
     at: u64,
     client: String,
     /// Most bytes that wait for the disk.
@@ -51,15 +52,15 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub(super) fn new(seq: u64, at: u64, client: String, buffer: u64, budget: &Arc<Budget>, spool: Weak<Spool>) -> Arc<Self> {
+    pub(super) fn new(seq: u64, at: u64, client: String, buffer: u64, spool: &Arc<Spool>) -> Arc<Self> {
         Arc::new(Self {
             seq,
-            spool,
+            spool: Arc::clone(spool),
             at,
             client,
             buffer: buffer as usize,
-            budget: Arc::clone(budget),
-            held: budget.shelve(true),
+            budget: Arc::clone(&spool.budget),
+            held: spool.budget.shelve(true),
             told: AtomicBool::new(false),
             later: AtomicBool::new(false),
             end: Mutex::default(),
@@ -69,11 +70,6 @@ impl Recording {
             lost: AtomicBool::new(false),
             more: Notify::new(),
         })
-    }
-
-    #[cfg(test)]
-    pub(super) fn for_test(seq: u64) -> Arc<Self> {
-        Self::new(seq, 0, String::new(), 1 << 20, &Arc::new(Budget::new(1 << 20)), Weak::new())
     }
 
     /// Bytes of the file, and whether it will have no more.
@@ -98,10 +94,10 @@ impl Recording {
         self.told.store(false, Ordering::Release); // first: what comes from now on is told again
         let end = self.end();
         let (blocks, taken) = self.held.drain(&self.budget);
-        let Some(spool) = self.spool.upgrade() else { return };
         if self.closed.load(Ordering::Acquire) {
             return;
         }
+        let spool = &self.spool;
         let path = record_path(&spool.dir, self.seq);
         if spool.index().get(self.seq).is_none() {
             self.close();
@@ -109,7 +105,7 @@ impl Recording {
             return;
         }
         if taken {
-            return self.give_up(&spool, "buffer_total is reached and the disk does not keep up");
+            return self.give_up("buffer_total is reached and the disk does not keep up");
         }
         match self.append(&path, &blocks, end) {
             Ok(bytes) => {
@@ -120,7 +116,7 @@ impl Recording {
                 spool.grown(self.seq, bytes, end.is_some());
                 self.more.notify_one();
             }
-            Err(error) => self.give_up(&spool, &format!("cannot write {}: {}", path.display(), reason(&error))),
+            Err(error) => self.give_up(&format!("cannot write {}: {}", path.display(), reason(&error))),
         }
     }
 
@@ -143,9 +139,9 @@ impl Recording {
         self.told.load(Ordering::Acquire) || self.written.load(Ordering::Acquire) > 0
     }
 
-    fn give_up(&self, spool: &Spool, why: &str) {
+    fn give_up(&self, why: &str) {
         self.lose();
-        spool.drop_record(self.seq, why);
+        self.spool.drop_record(self.seq, why);
     }
 
     fn append(&self, path: &std::path::Path, blocks: &VecDeque<Vec<u8>>, end: Option<End>) -> io::Result<u64> {
@@ -203,7 +199,7 @@ impl Recorder {
             std::mem::replace(&mut *waiting, since)
         };
         let behind = recording.held.size() >= recording.buffer / 2 && self.is_on();
-        let Some(spool) = recording.spool.upgrade() else { return false };
+        let spool = &recording.spool;
         if let Some(since) = waits_since(behind.then_some(now)) {
             spool.patience().add(now, now.since(since));
         }
@@ -226,8 +222,8 @@ impl Recorder {
             return false;
         }
         let full = recording.held.size() + data.len() > recording.buffer + SLACK;
-        if full && let Some(spool) = recording.spool.upgrade() {
-            recording.give_up(&spool, "the disk does not keep up and the buffer is full");
+        if full {
+            recording.give_up("the disk does not keep up and the buffer is full");
             return false;
         }
         let taken = recording.held.push(data, &recording.budget).is_err();
@@ -247,9 +243,7 @@ impl Recorder {
 
     /// Has what is held written within a second, unless the mirror has got everything by then.
     pub(in crate::mirror) fn write_later(&self) {
-        if let Some(spool) = self.0.spool.upgrade() {
-            spool.write_later(&self.0);
-        }
+        self.0.spool.write_later(&self.0);
     }
 
     /// The connection has ended.
@@ -269,14 +263,12 @@ impl Recorder {
 
     /// The mirror has got everything and has closed: the record is not needed any more.
     pub(in crate::mirror) fn delivered(&self) {
-        if let Some(spool) = self.0.spool.upgrade() {
-            spool.remove(self.0.seq);
-        }
+        self.0.spool.remove(self.0.seq);
     }
 
     /// The mirror has not got everything: the record is to be played back.
     pub(in crate::mirror) fn failed(&self) {
-        if self.0.spool.upgrade().is_some_and(|spool| spool.failed(self.0.seq)) {
+        if self.0.spool.failed(self.0.seq) {
             self.0.hand_over();
         }
     }
