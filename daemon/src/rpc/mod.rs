@@ -22,6 +22,8 @@ use crate::log::Log;
 pub use auth::{Token, TokenError};
 pub use error::ErrorKind;
 pub use methods::method_table;
+#[cfg(fuzzing)]
+pub(crate) use server::Calls;
 pub use server::{Limits, serve};
 pub use table::MethodTable;
 
