@@ -14,6 +14,8 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod flow;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod i18n;
 pub mod log;
 pub mod mirror;

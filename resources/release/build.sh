@@ -111,7 +111,7 @@ Version: $VERSION-$REVISION
 Architecture: $deb_arch
 Maintainer: $MAINTAINER
 Installed-Size: $(du -k -s --apparent-size "$root" | cut -f 1)
-Depends: libc6 (>= $(needs_glibc)), adduser, procps
+Depends: libc6 (>= $(needs_glibc)), adduser
 Section: net
 Priority: optional
 Description: duplicates, shares and synchronises the data flows of a home

@@ -23,6 +23,8 @@ use crate::service::Wrong;
 pub use auth::{Token, TokenError};
 pub use error::ErrorKind;
 pub use methods::method_table;
+#[cfg(fuzzing)]
+pub(crate) use server::Calls;
 pub use server::{Limits, serve};
 pub use table::MethodTable;
 

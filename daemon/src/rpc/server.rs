@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jsonrpsee::Methods;
-use jsonrpsee::server::{BatchRequestConfig, Server, ServerConfig, StopHandle, stop_channel};
+use jsonrpsee::server::{BatchRequestConfig, Server, ServerConfig, ServerHandle, StopHandle, stop_channel};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tower::Service;
@@ -44,25 +44,23 @@ impl Default for Limits {
 struct Api {
     daemon: Daemon,
     token: Token,
-    methods: Methods,
     limits: Limits,
+    calls: Calls,
+}
+
+/// Answers the bodies of calls, with jsonrpsee.
+pub(crate) struct Calls {
+    methods: Methods,
     config: ServerConfig,
     stop: StopHandle,
+    _stops_when_dropped: ServerHandle,
 }
 
 /// Answers calls until the daemon stops.
 pub async fn serve(listener: TcpListener, daemon: Daemon, token: Token, limits: Limits) {
-    let (stop, _server) = stop_channel();
-    let config = ServerConfig::builder()
-        .max_request_body_size(limits.body as u32)
-        .max_response_body_size(8 << 20)
-        .max_connections(u32::MAX >> 4)
-        .set_batch_request_config(BatchRequestConfig::Limit(limits.batch))
-        .http_only()
-        .build();
     let stopping = daemon.stop.clone();
-    let methods = method_table(daemon.clone()).finish();
-    let api = Arc::new(Api { daemon, token, methods, limits, config, stop });
+    let calls = Calls::new(daemon.clone(), limits);
+    let api = Arc::new(Api { daemon, token, limits, calls });
     let callers = Arc::new(Callers::default());
     loop {
         let stream = tokio::select! {
@@ -193,18 +191,37 @@ async fn call(api: &Api, request: Request<Incoming>) -> Response<Full<Bytes>> {
         Ok(Err(error)) => return refuse(StatusCode::BAD_REQUEST, &format!("the body can't be read: {error}")),
         Ok(Ok(body)) => body.to_bytes(),
     };
-    let mut service = Server::builder()
-        .set_config(api.config.clone())
-        .to_service_builder()
-        .build(api.methods.clone(), api.stop.clone());
-    let answer = match service.call(Request::from_parts(head, Full::new(body))).await {
-        Ok(answer) => answer,
-        Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    };
-    let (head, body) = answer.into_parts();
-    match body.collect().await {
-        Ok(body) => Response::from_parts(head, Full::new(body.to_bytes())),
-        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    api.calls.answer(Request::from_parts(head, Full::new(body))).await
+}
+
+impl Calls {
+    pub(crate) fn new(daemon: Daemon, limits: Limits) -> Self {
+        let (stop, handle) = stop_channel();
+        let config = ServerConfig::builder()
+            .max_request_body_size(limits.body as u32)
+            .max_response_body_size(8 << 20)
+            .max_connections(u32::MAX >> 4)
+            .set_batch_request_config(BatchRequestConfig::Limit(limits.batch))
+            .http_only()
+            .build();
+        Self { methods: method_table(daemon).finish(), config, stop, _stops_when_dropped: handle }
+    }
+
+    /// The answer to a call, or to a batch of them.
+    pub(crate) async fn answer(&self, request: Request<Full<Bytes>>) -> Response<Full<Bytes>> {
+        let mut service = Server::builder()
+            .set_config(self.config.clone())
+            .to_service_builder()
+            .build(self.methods.clone(), self.stop.clone());
+        let answer = match service.call(request).await {
+            Ok(answer) => answer,
+            Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        };
+        let (head, body) = answer.into_parts();
+        match body.collect().await {
+            Ok(body) => Response::from_parts(head, Full::new(body.to_bytes())),
+            Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        }
     }
 }
 

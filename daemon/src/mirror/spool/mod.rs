@@ -37,6 +37,8 @@ use crate::text::{reason, unix_ms};
 use disk::Job;
 pub(crate) use disk::flush;
 use index::{Index, Level, Place};
+#[cfg(fuzzing)]
+pub(crate) use reader::read_whole;
 pub(super) use record::End;
 pub(super) use recording::Recorder;
 use recording::Recording;

@@ -42,6 +42,7 @@ impl Drop for Sessions {
 
 async fn serve(shared: Arc<Shared>, lease: Lease<UdpEnd>, number: u32, cx: FlowContext) -> Result<(), FlowError> {
     let sessions = Sessions(Arc::clone(&shared));
+    shared.counters.set(C::TargetInUse as usize, 1); // until an error says otherwise
     lease.take_over(number);
     let mut housekeeping = pin!(tokio::time::sleep(Duration::ZERO));
     let mut keeps_house = false;
