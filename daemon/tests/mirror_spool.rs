@@ -428,3 +428,25 @@ fn what_a_disabled_flow_had_recorded_is_whole_to_its_last_byte() {
     let got = Sink::start_at(away.address).ended(sent.len());
     assert!(got.iter().zip(&sent).all(|(got, sent)| got.bytes == *sent && got.end == Some(End::Reset)));
 }
+
+#[test]
+fn what_may_have_arrived_before_the_daemon_died_is_counted() {
+    let (target, away) = (echo(), Nobody::new());
+    let mut daemon = Daemon::start();
+    let port = Nobody::new();
+    daemon.mirror("panel", &spooled(target.address, away.address).with("/listen", port.address));
+    for data in [b"one", b"two"] {
+        assert_eq!(exchange(port.address, data).0, data);
+    }
+    until("both are whole on disk", || (whole(&daemon, "panel").len() == 2).then_some(()));
+    daemon.kill();
+    // The mark that stands there when the daemon died after the last FIN was sent, and before the file was removed.
+    let mut first = std::fs::read(&records(&daemon, "panel")[0]).unwrap();
+    first.extend([0, 0, 0, 0, 0x94, 0x2b, 0x6f, 0xd5, 4]);
+    std::fs::write(&records(&daemon, "panel")[0], first).unwrap();
+    daemon.start_again();
+    let got = Sink::start_at(away.address).ended(2);
+    assert!(got[0].bytes == b"one" && got[0].end == Some(End::Fin), "{:?}", got[0]);
+    daemon.counts("panel", "spoolReplayed", 2);
+    assert_eq!(daemon.counter("panel", "spoolRepeated"), 1);
+}
