@@ -441,6 +441,29 @@ fn a_session_goes_on_when_our_address_is_another_one() {
     client.ask_until(b"again", b"t:again");
 }
 
+#[test]
+fn a_session_over_ipv6_goes_on_when_our_address_is_another_one() {
+    if !in_namespaces("a_session_over_ipv6_goes_on_when_our_address_is_another_one") {
+        return;
+    }
+    let address = |ours: &str| {
+        ip(&format!("-6 address add {ours}/128 dev lo"));
+        ip(&format!("-6 route replace local fd09::2 dev lo src {ours} table local metric 1"));
+    };
+    ip("-6 address add fd09::2/128 dev lo");
+    ip("-6 route delete local fd09::2 dev lo table local");
+    address("fd09::1");
+    let (target, sink) = (UdpServer::named("t", "[fd09::2]:0".parse().unwrap()), Udp::at(([0xfd09, 0, 0, 0, 0, 0, 0, 2], 0)));
+    let daemon = Daemon::start();
+    let client = Udp::to(daemon.mirror("panel", &udp_mirror(target.address, &[sink.address()])));
+    assert_eq!(client.ask(b"before"), b"t:before");
+    assert_eq!(sink.got(b"before").ip().to_string(), "fd09::1");
+    ip("-6 address delete fd09::1/128 dev lo");
+    address("fd09::3");
+    client.ask_until(b"after", b"t:after");
+    daemon.counts("panel", "targetConnections", 2);
+}
+
 /// A name server that says that every name is 127.0.0.1, unless it is held.
 fn name_server(held: Arc<AtomicBool>) {
     let socket = Udp::at(([127, 0, 0, 53], 53)).0;

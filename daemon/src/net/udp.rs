@@ -204,6 +204,15 @@ impl Connected {
         Ok(Self { socket, ready: None, more: false, to, drops: 0 })
     }
 
+    /// Whether it sends from an address that this machine does not have any more. Over IPv4 the kernel refuses to, over
+    /// IPv6 it goes on without a word.
+    pub(crate) fn is_from_nowhere(&self) -> bool {
+        let Some(SocketAddr::V6(mut from)) = self.socket.get_ref().local_addr().ok().and_then(|at| at.as_socket()) else { return false };
+        from.set_port(0);
+        let bound = Socket::new(Domain::IPV6, Type::DGRAM, None).and_then(|socket| socket.bind(&SocketAddr::V6(from).into()));
+        bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+    }
+
     /// Sends, each datagram behind `head`, until one can't be sent. The error may be about an earlier one.
     pub(crate) fn send(&self, head: &[u8], datagrams: &[&[u8]]) -> Sent {
         let mut all = 0;

@@ -20,6 +20,8 @@ use crate::text::reason;
 pub(super) const TRIED_AGAIN: Duration = Duration::from_secs(1);
 /// A name is asked for again with a datagram after this time: a session may last for months, an address may not.
 const ASKED_AGAIN: Duration = Duration::from_secs(60);
+/// A datagram looks so often whether the address that it is sent from is still ours, where no error would say so.
+const LOOKED_AGAIN: Duration = Duration::from_secs(1);
 /// How much may wait for a name, in datagrams, and in bytes for the target; a mirror has its `buffer`.
 const MOST_WAITING: usize = 128;
 const MOST_WAITING_BYTES: usize = 256 << 10;
@@ -54,6 +56,8 @@ pub(super) struct Leg {
     refused: Option<SocketAddr>,
     /// When the socket was last opened anew because it was at fault itself.
     reopened: Option<Instant>,
+    /// When its own address was last looked at.
+    looked: Option<Instant>,
     /// It could not be opened, and another peer might be.
     pub(super) failed: bool,
     waiting: VecDeque<Vec<u8>>,
@@ -69,6 +73,7 @@ impl Leg {
     /// that nobody is there ends it; the answer is how many datagrams are left then.
     pub(super) fn send(&mut self, turn: &mut Turn<'_>, role: Role, health: &Health, head: &[u8], datagrams: &[&[u8]], may_leave: bool) -> usize {
         self.open_if_due(turn, role, health);
+        self.look_at_our_address(turn, role);
         let mut rest = datagrams;
         let mut again = false;
         loop {
@@ -111,6 +116,17 @@ impl Leg {
         }
         health.sent(&turn.shared.report, turn.now);
         0
+    }
+
+    fn look_at_our_address(&mut self, turn: &mut Turn<'_>, role: Role) {
+        let Some(socket) = self.socket.as_ref().filter(|socket| socket.to.is_ipv6()) else { return };
+        let looked = *self.looked.get_or_insert(turn.now);
+        if turn.now.saturating_duration_since(looked) >= LOOKED_AGAIN {
+            self.looked = Some(turn.now);
+            if socket.is_from_nowhere() {
+                self.open_anew(turn, role, socket.to);
+            }
+        }
     }
 
     /// The socket has met an error. The answer is whether that says that nobody is there; if not, the next datagram finds
