@@ -401,9 +401,13 @@ fn in_namespaces(test: &str) -> bool {
     false
 }
 
+/// The kernel makes some routes a moment after the address that they are for.
 #[track_caller]
 fn ip(args: &str) {
-    assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "ip {args}");
+    until(&format!("ip {args}"), || {
+        let status = Command::new("ip").args(args.split(' ')).status().unwrap();
+        status.success().then_some(())
+    });
 }
 
 #[test]
