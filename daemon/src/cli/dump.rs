@@ -174,8 +174,13 @@ fn list(root: &Path, dir: &Path, files: &mut Vec<Value>) -> std::io::Result<()> 
             return Ok(());
         }
         let (path, Ok(file)) = (entry.path(), entry.metadata()) else { continue };
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy();
+        if file.is_dir() && dir.to_string_lossy().ends_with(".d/spool") {
+            files.push(spool(&name, &path)); // thousands of records would leave no room for anything else
+            continue;
+        }
         files.push(json!({
-            "name": path.strip_prefix(root).unwrap_or(&path).to_string_lossy(),
+            "name": name,
             "bytes": if file.is_dir() { Value::Null } else { file.len().into() },
             "mode": format!("{:o}", file.mode() & 0o7777),
             "owner": format!("{}:{}", file.uid(), file.gid()),
@@ -185,4 +190,15 @@ fn list(root: &Path, dir: &Path, files: &mut Vec<Value>) -> std::io::Result<()> 
         }
     }
     Ok(())
+}
+
+/// How much a spool holds.
+fn spool(name: &str, dir: &Path) -> Value {
+    let files = match std::fs::read_dir(dir) {
+        Ok(files) => files,
+        Err(error) => return json!({"name": name, "error": reason(&error)}),
+    };
+    let sizes = files.flatten().filter_map(|entry| entry.metadata().ok()).map(|file| file.len());
+    let (records, bytes) = sizes.fold((0_u64, 0_u64), |(records, bytes), size| (records + 1, bytes + size));
+    json!({"name": name, "records": records, "bytes": bytes})
 }
