@@ -43,6 +43,8 @@ fn it_has_what_is_needed_and_nothing_that_is_secret() {
     );
 
     let file = daemon.file("dump.json");
+    std::fs::write(&file, "an older one, that all may read").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let (code, out, _) = daemon.cli(&["dump", "--output", file.to_str().unwrap()]);
     assert_eq!((code, out.contains("read it before you send it")), (0, true));
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);

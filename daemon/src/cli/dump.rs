@@ -1,7 +1,8 @@
 //! `domoflux dump`
 
+use std::fs::Permissions;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -63,6 +64,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let Some(file) = &args.output else { return say(&text) };
     let write = || {
         let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+        if out.metadata()?.is_file() {
+            out.set_permissions(Permissions::from_mode(0o600))?; // it may have been there already
+        }
         out.write_all(text.as_bytes())?;
         out.write_all(b"\n")
     };
