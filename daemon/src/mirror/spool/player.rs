@@ -276,7 +276,7 @@ impl Playing {
         }
         let acknowledged = timeout(CLOSE_WITHIN, wait_for(|| taken::is_acknowledged(stream))).await;
         let late = |_| Outcome::lost(&format!("it has not taken everything within {} s", CLOSE_WITHIN.as_secs()), true);
-        acknowledged.map_err(late)?.map_err(|error| Outcome::lost(&reason(&error), true))?;
+        acknowledged.map_err(late)?.map_err(|error| Outcome::lost(&reason(&error), false))?;
         self.spool.counters.add(C::SpoolRepeated as usize, u64::from(self.doubtful));
         Ok(Sent::Whole)
     }
@@ -306,7 +306,7 @@ impl Playing {
         if !closed {
             let end = timeout(CLOSE_WITHIN, silence).await;
             let late = |_| Outcome::lost(&format!("it has not closed {} s after it got everything", CLOSE_WITHIN.as_secs()), true);
-            end.map_err(late)?.map_err(|error| Outcome::lost(&reason(&error), true))?;
+            end.map_err(late)?.map_err(|error| Outcome::lost(&reason(&error), false))?;
         }
         Ok(Sent::Whole)
     }
