@@ -1,9 +1,14 @@
 //! UDP: mirrors and targets in trouble, and edits while datagrams pass.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -268,4 +273,232 @@ fn an_edit_to_another_address_closes_the_first() {
     let start = Instant::now();
     assert!(daemon.stop().success());
     assert!(start.elapsed().as_secs() < 2, "sessions of earlier specs held the stop up for {:?}", start.elapsed());
+}
+
+/// Nothing can be sent to it without a permission that nobody asks for.
+const CLOSED: &str = "255.255.255.255:9";
+
+#[test]
+fn a_target_that_cannot_be_opened_is_passed_over_and_nothing_is_lost() {
+    for first in [CLOSED, "nobody.invalid:1"] {
+        let (target, sink) = (Udp::new(), Udp::new());
+        let daemon = Daemon::start();
+        let spec = udp_mirror(target.address(), &[sink.address()])
+            .with("/target", [first, &target.address().to_string()])
+            .with("/connect_timeout", 1);
+        let client = Udp::to(daemon.mirror("panel", &spec));
+        for n in 0..50u8 {
+            client.send(&[n]);
+        }
+        for n in 0..50u8 {
+            target.got(&[n]);
+        }
+        daemon.counts("panel", "targetInUse", 2);
+        assert_eq!(daemon.counter("panel", "droppedDatagrams"), 0, "{first}");
+        assert!(daemon.counter("panel", "targetErrConnect") >= 1);
+        assert!(said(&daemon, &format!("target: cannot send to {first}")) > 0);
+    }
+}
+
+#[test]
+fn when_no_target_can_be_opened_all_is_counted_and_nothing_goes_round() {
+    for targets in [["nobody.invalid:1", CLOSED], ["nobody.invalid:1", "no-one.invalid:1"]] {
+        let sink = Udp::new();
+        let mut daemon = Daemon::start();
+        let spec = udp_mirror(sink.address(), &[sink.address()]).with("/target", targets).with("/connect_timeout", 1);
+        let client = Udp::to(daemon.mirror("panel", &spec));
+        for n in 0..100u8 {
+            client.send(&[n]);
+            sink.got(&[n]);
+        }
+        daemon.counts("panel", "droppedDatagrams", 100);
+        assert!(daemon.counter("panel", "targetErrConnect") < 20, "{}", daemon.counters("panel"));
+        assert!(daemon.stop().success());
+    }
+}
+
+/// The sockets of a process that are connected to an address.
+fn sockets_to(process: u32, to: SocketAddr) -> io::Result<Vec<OwnedFd>> {
+    let pidfd = pidfd_open(Pid::from_raw(process.cast_signed()).unwrap(), PidfdFlags::empty())?;
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{process}/fd"))? {
+        let number = entry?.file_name().to_str().unwrap().parse().unwrap();
+        let fd = pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty())?;
+        if socket2::SockRef::from(&fd).peer_addr().ok().and_then(|at| at.as_socket()) == Some(to) {
+            found.push(fd);
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn a_session_whose_sockets_were_cut_goes_on_with_others() {
+    for by_name in [false, true] {
+        let (target, sink) = (UdpServer::echo(), Udp::new());
+        let daemon = Daemon::start();
+        let mut spec = udp_mirror(target.address, &[sink.address()]);
+        if by_name {
+            spec = spec
+                .with("/target", format!("localhost:{}", target.address.port()))
+                .with("/mirrors/0/address", format!("localhost:{}", sink.address().port()));
+        }
+        let client = Udp::to(daemon.mirror("panel", &spec));
+        assert_eq!(client.ask(b"before"), b"before");
+        sink.got(b"before");
+        for to in [target.address, sink.address()] {
+            match sockets_to(daemon.process.pid(), to) {
+                Ok(sockets) if sockets.len() == 1 => rustix::net::connect_unspec(&sockets[0]).unwrap(),
+                Ok(sockets) => panic!("{} sockets to {to}", sockets.len()),
+                Err(error) => return eprintln!("skipped: the sockets of another process can't be had here: {error}"),
+            }
+        }
+        for n in 0..10u8 {
+            assert_eq!(client.ask(&[n]), [n], "no datagram is lost");
+            sink.got(&[n]);
+        }
+        let counted = daemon.counters("panel");
+        for (name, value) in [
+            ("targetConnections", 2),
+            ("targetErrPkts", 1),
+            ("droppedDatagrams", 0),
+            ("mirrorConnections", 2),
+            ("mirrorErrPkts", 1),
+            ("mirrorDroppedDatagrams", 0),
+        ] {
+            assert_eq!(counted[name], value, "{name} in {counted}");
+        }
+    }
+}
+
+/// Runs this test once more in namespaces of its own, where a name is asked for at 127.0.0.53 and nowhere else. The
+/// answer is whether that is where it runs. Where that is not allowed, the test is skipped.
+fn in_namespaces(test: &str) -> bool {
+    const VARIABLE: &str = "DOMOFLUX_TEST_IN_NAMESPACES";
+    if std::env::var_os(VARIABLE).is_some() {
+        return true;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("resolv.conf"), "nameserver 127.0.0.53\n").unwrap();
+    std::fs::write(dir.path().join("nsswitch.conf"), "hosts: files dns\n").unwrap();
+    let inside = |script: &str| {
+        let mut command = Command::new("unshare");
+        let files = "mount --bind resolv.conf /etc/resolv.conf && mount --bind nsswitch.conf /etc/nsswitch.conf";
+        command
+            .current_dir(dir.path())
+            .args(["-rnm", "sh", "-c", &format!("{files} && ip link set lo up && {script}")]);
+        command.arg(std::env::current_exe().unwrap()).env(VARIABLE, "1");
+        command
+    };
+    match inside("true").output() {
+        Ok(output) if output.status.success() => {
+            let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+            let status = inside("exec \"$0\" --exact --nocapture \"$1\"").arg(name).status().unwrap();
+            assert!(status.success());
+        }
+        Ok(output) => eprintln!("skipped: no namespaces here: {}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => eprintln!("skipped: there is no unshare: {error}"),
+    }
+    false
+}
+
+#[track_caller]
+fn ip(args: &str) {
+    assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "ip {args}");
+}
+
+#[test]
+fn a_session_goes_on_when_our_address_is_another_one() {
+    if !in_namespaces("a_session_goes_on_when_our_address_is_another_one") {
+        return;
+    }
+    let address = |ours: &str| {
+        ip(&format!("address add {ours}/32 dev lo"));
+        ip(&format!("route replace local 10.9.0.2 dev lo src {ours} table local"));
+    };
+    ip("address add 10.9.0.2/32 dev lo");
+    address("10.9.0.1");
+    let (target, sink) = (UdpServer::named("t", "10.9.0.2:0".parse().unwrap()), Udp::at(([10, 9, 0, 2], 0)));
+    let daemon = Daemon::start();
+    let client = Udp::to(daemon.mirror("panel", &udp_mirror(target.address, &[sink.address()])));
+    assert_eq!(client.ask(b"before"), b"t:before");
+    assert_eq!(sink.got(b"before").ip().to_string(), "10.9.0.1");
+    ip("address delete 10.9.0.1/32 dev lo");
+    address("10.9.0.3");
+    for n in 0..10u8 {
+        assert_eq!(client.ask(&[n]), [b't', b':', n], "no datagram is lost");
+        assert_eq!(sink.got(&[n]).ip().to_string(), "10.9.0.3");
+    }
+    daemon.counts("panel", "targetConnections", 2);
+    assert_eq!(daemon.counter("panel", "droppedDatagrams"), 0);
+    // Without any address for a while, what is sent meanwhile is lost, and no more.
+    ip("address delete 10.9.0.3/32 dev lo");
+    ip("route delete local 10.9.0.2 table local");
+    ip("route add unreachable 10.9.0.2");
+    client.send(b"lost");
+    daemon.counts("panel", "droppedDatagrams", 1);
+    ip("route delete unreachable 10.9.0.2");
+    address("10.9.0.4");
+    client.ask_until(b"again", b"t:again");
+}
+
+/// A name server that says that every name is 127.0.0.1, unless it is held.
+fn name_server(held: Arc<AtomicBool>) {
+    let socket = Udp::at(([127, 0, 0, 53], 53)).0;
+    socket.set_read_timeout(None).unwrap();
+    std::thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((n, from)) = socket.recv_from(&mut query) {
+            if held.load(Ordering::SeqCst) {
+                continue;
+            }
+            let end = 12 + query[12..n].iter().position(|&byte| byte == 0).unwrap() + 5;
+            let is_v4 = query[end - 3] == 1;
+            let mut answer = [&query[..2], &[0x81, 0x80, 0, 1, 0, u8::from(is_v4), 0, 0, 0, 0], &query[12..end]].concat();
+            if is_v4 {
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]);
+            }
+            socket.send_to(&answer, from).unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_waits_for_a_name_goes_first_to_the_next_target() {
+    if !in_namespaces("what_waits_for_a_name_goes_first_to_the_next_target") {
+        return;
+    }
+    let held = Arc::<AtomicBool>::default();
+    name_server(Arc::clone(&held));
+    let (first, second, sink) = (Udp::new(), Udp::new(), Udp::new());
+    let mut daemon = Daemon::start();
+    let spec = udp_mirror(second.address(), &[sink.address()])
+        .with("/connect_timeout", 2)
+        .with("/target", [format!("slow.test:{}", first.address().port()), second.address().to_string()]);
+    let at = daemon.mirror("panel", &spec);
+    let (one, other, last) = (Udp::to(at), Udp::to(at), Udp::to(at));
+    one.send(b"one");
+    first.got(b"one");
+    held.store(true, Ordering::SeqCst);
+    for n in 0..3u8 {
+        other.send(&[n]);
+        last.send(&[n]);
+    }
+    daemon.counts("panel", "clientRxPkts", 7);
+    drop(first);
+    one.send(b"lost");
+    daemon.counts("panel", "targetErrPkts", 1);
+    for n in 3..10u8 {
+        other.send(&[n]);
+    }
+    for n in 0..10u8 {
+        second.got(&[n]);
+    }
+    // The one that still waits holds the stop up until its name is given up, and what it has goes the same way.
+    daemon.process.signal(rustix::process::Signal::TERM);
+    for n in 0..3u8 {
+        second.got(&[n]);
+    }
+    let start = Instant::now();
+    assert!(daemon.process.exit().success());
+    assert!(start.elapsed() < SOON, "the stop took {:?}", start.elapsed());
 }

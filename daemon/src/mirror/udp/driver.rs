@@ -64,6 +64,9 @@ impl Future for Driver {
             came |= receive(&session, &mut state, role, cx, &mut turn, &mut batch);
         }
         session.shared.pool.put_scratch(batch.into_buffer());
+        if std::mem::take(&mut turn.wake) {
+            give_way(cx); // what was passed on may have begun to resolve a name
+        }
         if state.phase == Phase::Finishing && !state.waits() {
             state.end(&mut turn);
             return Poll::Ready(());
@@ -82,6 +85,9 @@ fn resolve(state: &mut State, cx: &mut Context<'_>, turn: &mut Turn<'_>) {
     if let Some(health) = state.aim.and_then(|place| shared.targets.get(place))
         && state.target.poll_resolving(cx, turn, Role::Target, health)
     {
+        if let (true, Some(place)) = (state.target.failed, state.aim) {
+            state.target_failed(turn, place);
+        }
         state.flush(turn, Role::Target);
     }
     for (place, health) in shared.mirrors.iter().enumerate() {
@@ -89,9 +95,6 @@ fn resolve(state: &mut State, cx: &mut Context<'_>, turn: &mut Turn<'_>) {
         if state.mirrors.get_mut(place).is_some_and(|leg| leg.poll_resolving(cx, turn, role, health)) {
             state.flush(turn, role);
         }
-    }
-    if std::mem::take(&mut turn.wake) {
-        give_way(cx); // a flush may have begun to resolve another target's name
     }
 }
 
@@ -112,8 +115,8 @@ fn receive(session: &Session, state: &mut State, role: Role, cx: &mut Context<'_
         match socket.poll_receive(cx, batch) {
             Poll::Pending => return came,
             Poll::Ready(Err(error)) => {
-                leg.was_refused(turn, role, health, &error);
-                if let (Role::Target, Some(place)) = (role, state.aim) {
+                let is_away = leg.was_refused(turn, role, health, &error);
+                if let (true, Role::Target, Some(place)) = (is_away, role, state.aim) {
                     shared.targets.failed(place, turn.now);
                 }
                 continue;

@@ -17,7 +17,7 @@ use crate::net::{Address, Connected, resolve};
 use crate::text::reason;
 
 /// A peer that could not be opened is tried again with a datagram after this time.
-const TRIED_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const TRIED_AGAIN: Duration = Duration::from_secs(1);
 /// A name is asked for again with a datagram after this time: a session may last for months, an address may not.
 const ASKED_AGAIN: Duration = Duration::from_secs(60);
 /// How much may wait for a name, in datagrams, and in bytes for the target; a mirror has its `buffer`.
@@ -52,6 +52,10 @@ pub(super) struct Leg {
     tried: Option<Instant>,
     /// The address that an error came from: with several, another one is next.
     refused: Option<SocketAddr>,
+    /// When the socket was last opened anew because it was at fault itself.
+    reopened: Option<Instant>,
+    /// It could not be opened, and another peer might be.
+    pub(super) failed: bool,
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
 }
@@ -65,14 +69,17 @@ impl Leg {
     /// that nobody is there ends it; the answer is how many datagrams are left then.
     pub(super) fn send(&mut self, turn: &mut Turn<'_>, role: Role, health: &Health, head: &[u8], datagrams: &[&[u8]], may_leave: bool) -> usize {
         self.open_if_due(turn, role, health);
-        let Some(socket) = &self.socket else {
-            self.wait(turn, role, datagrams);
-            return 0;
-        };
         let mut rest = datagrams;
         let mut again = false;
         loop {
-            let (sent, error) = socket.send(head, rest);
+            let Some(socket) = &self.socket else {
+                if self.failed && may_leave {
+                    return rest.len();
+                }
+                self.wait(turn, role, rest);
+                return 0;
+            };
+            let (to, (sent, error)) = (socket.to, socket.send(head, rest));
             let (gone, left) = rest.split_at(sent.min(rest.len()));
             turn.tally.add(role.pick(C::TargetTxPkts, C::MirrorTxPkts), gone.len() as u64);
             turn.tally
@@ -85,9 +92,12 @@ impl Leg {
             } else {
                 turn.tally.add(role.pick(C::TargetErrPkts, C::MirrorErrPkts), 1);
                 is_about_this_one(&error) || {
-                    // It came for an earlier datagram, and this one has not been sent.
+                    // It came for an earlier datagram, or from this machine: this one has not been sent.
+                    if may_be_ours(&error) && !(may_leave && is_far(&error)) && self.open_anew(turn, role, to) {
+                        continue;
+                    }
                     refused(turn, role, health, &error);
-                    self.refused = Some(socket.to);
+                    self.refused = Some(to);
                     if may_leave {
                         return rest.len();
                     }
@@ -103,11 +113,36 @@ impl Leg {
         0
     }
 
-    /// The socket has said that nobody is there.
-    pub(super) fn was_refused(&mut self, turn: &mut Turn<'_>, role: Role, health: &Health, error: &io::Error) {
+    /// The socket has met an error. The answer is whether that says that nobody is there; if not, the next datagram finds
+    /// out what is wrong with the socket.
+    pub(super) fn was_refused(&mut self, turn: &mut Turn<'_>, role: Role, health: &Health, error: &io::Error) -> bool {
         turn.tally.add(role.pick(C::TargetErrPkts, C::MirrorErrPkts), 1);
+        if is_ours(error) {
+            return false;
+        }
         refused(turn, role, health, error);
         self.refused = self.socket.as_ref().map(|socket| socket.to);
+        true
+    }
+
+    /// Opens another socket to the same address: a socket keeps the address of ours that it began with, even when it
+    /// is not ours any more. At once the first time, and then not with every datagram. The old one stays if that fails: its
+    /// address may come back. The answer is whether there is another one.
+    fn open_anew(&mut self, turn: &mut Turn<'_>, role: Role, to: SocketAddr) -> bool {
+        if self.reopened.is_some_and(|at| turn.now.saturating_duration_since(at) < TRIED_AGAIN) {
+            return false;
+        }
+        self.reopened = Some(turn.now);
+        match Connected::open(to) {
+            Ok(socket) => {
+                self.use_socket(turn, role, socket);
+                true
+            }
+            Err(error) => {
+                note_want(turn, &error);
+                false
+            }
+        }
     }
 
     fn open_if_due(&mut self, turn: &mut Turn<'_>, role: Role, health: &Health) {
@@ -123,6 +158,7 @@ impl Leg {
             return;
         }
         self.tried = Some(turn.now);
+        self.failed = false;
         match address.literal() {
             Some(at) => self.open_one_of(turn, role, health, &[at]),
             None => {
@@ -150,7 +186,10 @@ impl Leg {
                 }
             }
             // With a socket, what was true a minute ago is the best that is known.
-            Err(why) if self.socket.is_none() => not_opened(turn, role, health, &why),
+            Err(why) if self.socket.is_none() => {
+                self.failed = true;
+                not_opened(turn, role, health, &why);
+            }
             Err(_) => {}
         }
         true
@@ -158,28 +197,32 @@ impl Leg {
 
     fn open_one_of(&mut self, turn: &mut Turn<'_>, role: Role, health: &Health, addresses: &[SocketAddr]) {
         let mut last = "its name has no address".to_owned();
+        let mut here = false;
         for &at in addresses {
             match Connected::open(at) {
-                Ok(socket) => {
-                    turn.tally.add(role.pick(C::TargetConnections, C::MirrorConnections), 1);
-                    self.socket = Some(socket);
-                    turn.wake = true;
-                    return;
-                }
+                Ok(socket) => return self.use_socket(turn, role, socket),
                 Err(error) => {
-                    if [Errno::MFILE, Errno::NFILE].iter().any(|e| error.raw_os_error() == Some(e.raw_os_error())) {
-                        turn.shared.lacks_descriptors();
-                    }
+                    note_want(turn, &error);
+                    here |= is_want(&error);
                     last = reason(&error);
                 }
             }
         }
+        self.failed = self.socket.is_none() && !here;
         not_opened(turn, role, health, &last);
     }
 
-    /// Leaves this peer for another one. What waits goes with it.
-    pub(super) fn leave(&mut self) {
-        (self.socket, self.resolving, self.tried, self.refused) = (None, None, None, None);
+    fn use_socket(&mut self, turn: &mut Turn<'_>, role: Role, socket: Connected) {
+        turn.tally.add(role.pick(C::TargetConnections, C::MirrorConnections), 1);
+        self.socket = Some(socket);
+        turn.wake = true;
+    }
+
+    /// Leaves this peer for another one. The answer is what waits, which has to go there first.
+    pub(super) fn leave(&mut self, shared: &Shared) -> VecDeque<Vec<u8>> {
+        let waiting = self.take_waiting(shared);
+        *self = Self::default();
+        waiting
     }
 
     fn wait(&mut self, turn: &mut Turn<'_>, role: Role, datagrams: &[&[u8]]) {
@@ -209,8 +252,7 @@ impl Leg {
 
     /// Closes the socket. What waits is dropped and counted.
     pub(super) fn close(&mut self, turn: &mut Turn<'_>, role: Role) {
-        self.leave();
-        for datagram in self.take_waiting(turn.shared) {
+        for datagram in self.leave(turn.shared) {
             dropped(turn, role, datagram.len());
         }
     }
@@ -226,9 +268,43 @@ fn look_up(address: Address, within: Duration) -> BoxFuture<'static, Result<Vec<
     .boxed()
 }
 
+fn is_one_of(error: &io::Error, kinds: &[Errno]) -> bool {
+    kinds.iter().any(|e| error.raw_os_error() == Some(e.raw_os_error()))
+}
+
 /// Whether the error says that this very datagram can't be sent: too long, or no room for it.
 fn is_about_this_one(error: &io::Error) -> bool {
-    [Errno::MSGSIZE, Errno::NOBUFS, Errno::NOMEM].iter().any(|e| error.raw_os_error() == Some(e.raw_os_error()))
+    is_one_of(error, &[Errno::MSGSIZE, Errno::NOBUFS, Errno::NOMEM])
+}
+
+/// Whether the error says that the socket is of no use any more: its address is not ours now, its link is down, or
+/// somebody has cut it. It says nothing about the peer.
+fn is_ours(error: &io::Error) -> bool {
+    is_one_of(
+        error,
+        &[Errno::INVAL, Errno::ADDRNOTAVAIL, Errno::DESTADDRREQ, Errno::NOTCONN, Errno::CONNABORTED, Errno::NETDOWN, Errno::NODEV],
+    )
+}
+
+/// Whether another socket may do better: routes and rules are about our address as well.
+fn may_be_ours(error: &io::Error) -> bool {
+    is_ours(error) || is_far(error) || is_one_of(error, &[Errno::NETUNREACH, Errno::PERM])
+}
+
+/// Whether the peer's machine can't be reached, the usual word for one that is off.
+fn is_far(error: &io::Error) -> bool {
+    is_one_of(error, &[Errno::HOSTUNREACH])
+}
+
+/// Whether a socket could not be opened for want of a descriptor, a port or memory: no other peer is better off then.
+fn is_want(error: &io::Error) -> bool {
+    is_one_of(error, &[Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOBUFS, Errno::NOMEM])
+}
+
+fn note_want(turn: &Turn<'_>, error: &io::Error) {
+    if is_one_of(error, &[Errno::MFILE, Errno::NFILE]) {
+        turn.shared.lacks_descriptors();
+    }
 }
 
 /// A datagram was not sent.

@@ -1,12 +1,13 @@
 //! A session: one client's address and port, with sockets of its own to the target and to each mirror.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use super::leg::{Leg, Role, dropped};
+use super::leg::{Leg, Role, TRIED_AGAIN, dropped};
 use super::shared::{Shared, Turn};
 use crate::mirror::counters::C;
 use crate::mirror::shared::Active;
@@ -30,6 +31,9 @@ pub(super) struct State {
     pub(super) mirrors: Vec<Leg>,
     /// Which of the targets the target's leg leads to.
     pub(super) aim: Option<usize>,
+    /// How many targets could not be opened, one after another, and when that was last.
+    unopened: usize,
+    unopened_at: Option<Instant>,
     /// Our address that the client sends to, where the socket has several.
     to: Option<IpAddr>,
     /// What is put before each datagram to target and mirrors.
@@ -58,6 +62,8 @@ impl Session {
             target: Leg::default(),
             mirrors: shared.spec.mirrors.iter().map(|_| Leg::default()).collect(),
             aim: None,
+            unopened: 0,
+            unopened_at: None,
             to: None,
             head: Vec::new(),
             waker: None,
@@ -153,26 +159,71 @@ impl State {
     }
 
     pub(super) fn send_to_target(&mut self, turn: &mut Turn<'_>, datagrams: &[&[u8]]) {
-        let shared = turn.shared;
+        let place = turn.shared.targets.choose(self.aim, turn.now);
+        let waited = self.aim_at(turn, place);
+        if waited.is_empty() {
+            return self.send_to_targets(turn, place, datagrams);
+        }
+        let all: Vec<&[u8]> = waited.iter().map(Vec::as_slice).chain(datagrams.iter().copied()).collect();
+        self.send_to_targets(turn, place, &all);
+    }
+
+    /// Sends to this target, and what is left when it fails to the next ones.
+    fn send_to_targets(&mut self, turn: &mut Turn<'_>, mut place: usize, datagrams: &[&[u8]]) {
+        let targets = &turn.shared.targets;
         let mut rest = datagrams;
-        for _ in 0..=shared.targets.count() {
-            let place = shared.targets.choose(self.aim, turn.now);
-            let Some(health) = shared.targets.get(place) else { return };
-            if self.aim != Some(place) {
-                self.target.leave();
-                self.aim = Some(place);
-                shared.counters.set(C::TargetInUse as usize, place as u64 + 1);
+        for _ in 0..=targets.count() {
+            let Some(health) = targets.get(place) else { return };
+            if self.no_target_opens(targets.count(), turn.now) {
+                break;
             }
-            let left = self.target.send(turn, Role::Target, health, &self.head, rest, shared.targets.are_several());
+            let left = self.target.send(turn, Role::Target, health, &self.head, rest, targets.are_several());
+            if self.target.socket.is_some() {
+                self.unopened = 0;
+            }
             if left == 0 {
                 return;
             }
-            shared.targets.failed(place, turn.now);
             rest = rest.get(rest.len() - left..).unwrap_or_default();
+            self.target_failed(turn, place);
+            place = targets.choose(self.aim, turn.now);
+            // Nothing waits for a target that has just failed.
+            self.aim_at(turn, place);
         }
         for datagram in rest {
             dropped(turn, Role::Target, datagram.len());
         }
+    }
+
+    /// Turns to a target. The answer is what waited for the name of the one before.
+    fn aim_at(&mut self, turn: &Turn<'_>, place: usize) -> VecDeque<Vec<u8>> {
+        if self.aim == Some(place) {
+            return VecDeque::new();
+        }
+        self.aim = Some(place);
+        turn.shared.counters.set(C::TargetInUse as usize, place as u64 + 1);
+        self.target.leave(turn.shared)
+    }
+
+    /// The target in use has failed.
+    pub(super) fn target_failed(&mut self, turn: &Turn<'_>, place: usize) {
+        turn.shared.targets.failed(place, turn.now);
+        if self.target.socket.is_none() {
+            self.unopened += 1;
+            self.unopened_at = Some(turn.now);
+        }
+    }
+
+    /// Whether none could be opened just now. Otherwise what waits for names would go round for ever.
+    fn no_target_opens(&mut self, count: usize, now: Instant) -> bool {
+        if self.unopened < count {
+            return false;
+        }
+        let rests = self.unopened_at.is_some_and(|at| now.saturating_duration_since(at) < TRIED_AGAIN);
+        if !rests {
+            self.unopened = 0;
+        }
+        rests
     }
 
     /// Gives the mirrors what came from one end.
@@ -214,6 +265,9 @@ impl State {
         };
         let Some(leg) = leg else { return };
         let waited = leg.take_waiting(turn.shared);
+        if waited.is_empty() {
+            return;
+        }
         let waited: Vec<&[u8]> = waited.iter().map(Vec::as_slice).collect();
         match role {
             Role::Target => self.send_to_target(turn, &waited),

@@ -81,11 +81,12 @@ impl Targets {
                 State::Tried { .. } | State::Down { .. } => {}
             }
         }
-        let until = |state: &State| match *state {
+        let since = |state: &State| match *state {
             State::Up => None,
-            State::Down { until, .. } | State::Tried { until, .. } => Some(until),
+            State::Down { until, pause } => until.checked_sub(pause),
+            State::Tried { until, .. } => Some(until),
         };
-        states.iter().enumerate().min_by_key(|(_, state)| until(state)).map_or(0, |(place, _)| place)
+        states.iter().enumerate().min_by_key(|(_, state)| since(state)).map_or(0, |(place, _)| place)
     }
 
     /// An error says that nobody is there.
