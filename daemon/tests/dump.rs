@@ -128,7 +128,7 @@ fn the_spools_do_not_tell_where_the_mirrors_are() {
     let address = |i: usize| running["flows"][0]["spec"]["mirrors"][i]["address"].as_str().unwrap().replace(':', "_");
     let log = running["daemon"]["log"].to_string();
     assert!(log.contains(&format!("panel.d/spool/{}: ", address(0))), "{log}");
-    for spool in [address(1), address(2), format!("{}_1", address(1))] {
+    for spool in [address(1), address(2), format!("{}+1", address(1))] {
         let name = format!("flows/panel.d/spool/{spool}");
         let files = running["state"]["files"].as_array().unwrap();
         assert!(files.contains(&json!({"name": name, "records": 0, "bytes": 0})), "{name}: {files:#?}");

@@ -7,9 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// What stands before the name of a spool's directory in a path: `flows/<flow>.d/spool/<mirror's address>`.
 const SPOOLS: &str = ".d/spool/";
 
-/// Most mirrors of a flow that may have the same address, which is the highest number behind the name of a spool.
-const TWINS: u16 = 16;
-
 /// Endings of file names, which `name:line` would make look like a host with a port.
 const FILES: [&str; 6] = ["toml", "json", "db", "rs", "log", "py"];
 
@@ -63,31 +60,18 @@ impl Addresses {
         out + &self.renamed_words(rest)
     }
 
-    /// The name of a spool's directory: the mirror's address with `_` for `[`, `]` and `:`, and another number behind the
-    /// port where several mirrors have the same address. The numbers stay.
+    /// The name of a spool's directory: the mirror's address with `_` for `[`, `]` and `:`, and `+1` and so on behind it where
+    /// several mirrors have the same address. The numbers stay.
     fn spool(&mut self, name: &str) -> String {
-        let in_brackets = name.strip_prefix('_').and_then(|rest| rest.rsplit_once("__"));
-        if let Some((inner, numbers)) = in_brackets
+        let (address, twin) = name.split_at(name.find('+').unwrap_or(name.len()));
+        let in_brackets = address.strip_prefix('_').and_then(|rest| rest.rsplit_once("__"));
+        if let Some((inner, port)) = in_brackets
             && let Some(ip) = ip(&inner.replace('_', ":"))
         {
-            return self.ip(ip).map_or_else(|| name.to_owned(), |other| format!("{other}_{numbers}"));
+            return self.ip(ip).map_or_else(|| name.to_owned(), |other| format!("{other}_{port}{twin}"));
         }
-        let without_number = |text: &str| text.rsplit_once('_').and_then(|(host, number)| Some((host.to_owned(), number.parse::<u16>().ok()?)));
-        let one = without_number(name);
-        let two = one.as_ref().and_then(|(host, twin)| without_number(host).filter(|_| *twin < TWINS));
-        // `a_1_2` is the second mirror at a:1, or the first at a_1:2: what the specs name decides.
-        let is_known = |host: &str| ip(host).is_some() || self.hosts.contains_key(&key(host));
-        let host = match (one, two) {
-            (Some((one, _)), Some((two, _))) => {
-                if is_known(&one) && !is_known(&two) {
-                    one
-                } else {
-                    two
-                }
-            }
-            (Some((one, _)), None) => one,
-            (None, _) => name.to_owned(),
-        };
+        let with_port = address.rsplit_once('_').filter(|(_, port)| port.parse::<u16>().is_ok());
+        let host = with_port.map_or(address, |(host, _)| host).to_owned();
         let other = match ip(&host) {
             Some(ip) => self.ip(ip),
             None => (!host.is_empty() && key(&host) != "localhost").then(|| self.name_of(&key(&host))),
@@ -212,20 +196,20 @@ mod tests {
         assert_eq!(addresses.renamed("[2001:db8:1:2::77]:9, 203.0.113.77:9"), "ip-1:9, ip-2:9");
         for (name, expected) in [
             ("Secret-Host.example.org_9", "host-1_9"),
-            ("secret-host.example.org_9_1", "host-1_9_1"),
+            ("secret-host.example.org_9+1", "host-1_9+1"),
             ("nas_1_2", "host-2_2"),
-            ("nas_1_2_3", "host-2_2_3"),
+            ("nas_1_2+3", "host-2_2+3"),
             ("2001-db8_5", "host-3_5"),
             ("höhle.example_7", "host-4_7"),
             ("_2001_db8_1_2__77__9", "ip-1_9"),
-            ("_2001_db8_1_2__77__9_1", "ip-1_9_1"),
+            ("_2001_db8_1_2__77__9+1", "ip-1_9+1"),
             ("203.0.113.77_9", "ip-2_9"),
-            ("203.0.113.77_9_15", "ip-2_9_15"),
+            ("203.0.113.77_9+15", "ip-2_9+15"),
             ("_2001_db8____9", "ip-3_9"),
-            ("gone.example_80_99", "host-5_99"),
+            ("gone.example_80+9", "host-5_80+9"),
             ("_2001_nonsense", "host-6"),
             ("192.168.1.7_9", "192.168.1.7_9"),
-            ("_fd00__1__9_2", "_fd00__1__9_2"),
+            ("_fd00__1__9+2", "_fd00__1__9+2"),
             ("localhost_9", "localhost_9"),
         ] {
             let text = format!("3 in /x/flows/f0.d/spool/{name} are kept, /f.d/spool/{name}: no, f.d/spool/{name}/1.rec.");
