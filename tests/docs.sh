@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks the documents: their links resolve, and the commands of the README do what it says.
+# Checks the documents: their links resolve, each kind's page has every field and counter, no file has marks of a merge,
+# and the commands of the README do what it says.
 #
 # DOMOFLUX is the program to use. Without it, one is built, and the README's first command runs to the letter.
 set -euo pipefail
@@ -29,7 +30,13 @@ until_true() {
     fail "not true after 10 s: $*"
 }
 
+# A source archive has no list of tracked files.
+if git rev-parse --git-dir > /dev/null 2>&1 && git grep -nIE '^(<{7}|[|]{7}|={7}|>{7})( |$)'; then
+    fail "marks of a merge that was not finished"
+fi
+
 python3 - <<'PYTHON'
+import json
 import os
 import re
 import sys
@@ -54,6 +61,30 @@ for page in sorted(pages):
                 heads = re.findall(r"^#+ +(.*)", file.read(), flags=re.M)
             if anchor not in [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads]:
                 bad.append("{}: {} has no such heading".format(page, link))
+
+
+def fields(schema):
+    """The names of all fields that a schema has, those of fields among them."""
+    if isinstance(schema, list):
+        return [name for part in schema for name in fields(part)]
+    if not isinstance(schema, dict):
+        return []
+    return list(schema.get("properties", {})) + [
+        name for key, part in schema.items() for name in fields(list(part.values()) if key == "properties" else part)
+    ]
+
+
+with open("resources/kinds.json", encoding="utf-8") as file:
+    kinds = json.load(file)["en"]
+for kind in kinds:
+    page = "docs/{}.md".format(kind["kind"])
+    with open(page, encoding="utf-8") as file:
+        sections = re.findall(r"^## (Fields|Counters|The spool)$(.*?)(?=^## |\Z)", file.read(), flags=re.S | re.M)
+    rows = [row for _, text in sections for row in re.findall(r"^\|([^|]*)\|(?!.*\n\|---)", text, flags=re.M)]
+    said = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    for name in fields(kind["schema"]) + [counter["name"] for counter in kind["counters"]]:
+        if said.count(name) != 1:
+            bad.append("{}: `{}` is in {} rows of its tables of fields and counters".format(page, name, said.count(name)))
 sys.exit("\n".join(bad) if bad else 0)
 PYTHON
 

@@ -204,6 +204,7 @@ pub fn api_call(bytes: &[u8]) {
                 started: Instant::now(),
                 stop,
                 metrics_public: false,
+                wrong_file: crate::service::Wrong::default(),
             };
             (Calls::new(daemon, Limits::default()), log)
         })

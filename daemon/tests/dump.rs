@@ -43,6 +43,8 @@ fn it_has_what_is_needed_and_nothing_that_is_secret() {
     );
 
     let file = daemon.file("dump.json");
+    std::fs::write(&file, "an older one, that all may read").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let (code, out, _) = daemon.cli(&["dump", "--output", file.to_str().unwrap()]);
     assert_eq!((code, out.contains("read it before you send it")), (0, true));
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -95,4 +97,44 @@ fn it_works_without_a_daemon_and_hides_what_a_newer_one_has_stored() {
     command.arg(empty.path());
     let (code, text, _) = run(command);
     assert_eq!((code, serde_json::from_str::<Value>(&text).unwrap()["flows"].clone()), (0, json!([])));
+}
+
+#[test]
+fn the_spools_do_not_tell_where_the_mirrors_are() {
+    let (nobody, mut daemon) = (Nobody::new(), Daemon::start());
+    let mirrors = ["secret-host.invalid:9", "203.0.113.77:9", "[2001:db8:1:2::77]:9", "203.0.113.77:9"];
+    let mirrors = mirrors.map(|address| json!({"address": address, "spool": {}}));
+    // A log line with the path: nothing can be kept there.
+    std::fs::create_dir_all(daemon.file("flows/panel.d/spool")).unwrap();
+    std::fs::write(daemon.file("flows/panel.d/spool/secret-host.invalid_9"), "no directory").unwrap();
+    // And another: an old mirror's.
+    std::fs::create_dir(daemon.file("flows/panel.d/spool/old-host.invalid_9")).unwrap();
+    for record in ["1", "2"] {
+        std::fs::write(daemon.file(&format!("flows/panel.d/spool/old-host.invalid_9/000000000000000{record}.rec")), "12345").unwrap();
+    }
+    daemon.mirror("panel", &mirror(nobody.address, &[]).with("/mirrors", json!(mirrors)));
+    daemon.process.says("spool/secret-host.invalid_9: ");
+    daemon.process.says("spool/old-host.invalid_9 are not played back");
+    let dump = |daemon: &Daemon| {
+        let (code, text, said) = daemon.cli(&["dump"]);
+        assert_eq!(code, 0, "{said}");
+        for secret in ["secret-host", "203.0.113.77", "2001_db8", "2001:db8", "old-host", "000000000000000"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let running = dump(&daemon);
+    // A spool is called like the address of its mirror.
+    let address = |i: usize| running["flows"][0]["spec"]["mirrors"][i]["address"].as_str().unwrap().replace(':', "_");
+    let log = running["daemon"]["log"].to_string();
+    assert!(log.contains(&format!("panel.d/spool/{}: ", address(0))), "{log}");
+    for spool in [address(1), address(2), format!("{}+1", address(1))] {
+        let name = format!("flows/panel.d/spool/{spool}");
+        let files = running["state"]["files"].as_array().unwrap();
+        assert!(files.contains(&json!({"name": name, "records": 0, "bytes": 0})), "{name}: {files:#?}");
+    }
+    daemon.stop();
+    let stopped = dump(&daemon);
+    let files = stopped["state"]["files"].as_array().unwrap();
+    assert!(files.iter().any(|file| file["records"] == 2 && file["bytes"] == 10), "{files:#?}");
 }

@@ -173,6 +173,21 @@ fn each_has_a_session_of_its_own_and_signals_are_passed_on() {
 }
 
 #[test]
+fn a_pid_file_that_is_a_link_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (precious, link) = (dir.path().join("precious"), dir.path().join("link"));
+    std::fs::write(&precious, "precious").unwrap();
+    std::os::unix::fs::symlink(&precious, &link).unwrap();
+    let mut supervised = Supervised::start(&["--pid-file", link.to_str().unwrap()]);
+    assert_eq!(supervised.process.exit().code(), Some(1));
+    supervised
+        .process
+        .says("it is a symbolic link, which is not followed: remove it, or choose another --pid-file");
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(link.is_symlink() && !supervised.path("endpoint.json").exists());
+}
+
+#[test]
 fn what_another_start_cannot_help_is_not_repeated() {
     let mut supervised = Supervised::start_with("[flow.panel]\nkind = \"mirrr\"\n", &[]);
     assert_eq!(supervised.process.exit().code(), Some(78));

@@ -39,7 +39,7 @@ pub(super) fn kinds(args: &KindsArgs) -> Result<(), Failure> {
         say("\n  Counters")?;
         for counter in kind["counters"].as_array().into_iter().flatten() {
             say(&format!(
-                "    {:20} {}",
+                "    {:22} {}",
                 counter["name"].as_str().unwrap_or_default(),
                 counter["title"].as_str().unwrap_or_default()
             ))?;

@@ -1,7 +1,8 @@
 //! `domoflux dump`
 
+use std::fs::Permissions;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -63,6 +64,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let Some(file) = &args.output else { return say(&text) };
     let write = || {
         let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+        if out.metadata()?.is_file() {
+            out.set_permissions(Permissions::from_mode(0o600))?; // it may have been there already
+        }
         out.write_all(text.as_bytes())?;
         out.write_all(b"\n")
     };
@@ -174,8 +178,13 @@ fn list(root: &Path, dir: &Path, files: &mut Vec<Value>) -> std::io::Result<()> 
             return Ok(());
         }
         let (path, Ok(file)) = (entry.path(), entry.metadata()) else { continue };
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy();
+        if file.is_dir() && dir.to_string_lossy().ends_with(".d/spool") {
+            files.push(spool(&name, &path)); // thousands of records would leave no room for anything else
+            continue;
+        }
         files.push(json!({
-            "name": path.strip_prefix(root).unwrap_or(&path).to_string_lossy(),
+            "name": name,
             "bytes": if file.is_dir() { Value::Null } else { file.len().into() },
             "mode": format!("{:o}", file.mode() & 0o7777),
             "owner": format!("{}:{}", file.uid(), file.gid()),
@@ -185,4 +194,15 @@ fn list(root: &Path, dir: &Path, files: &mut Vec<Value>) -> std::io::Result<()> 
         }
     }
     Ok(())
+}
+
+/// How much a spool holds.
+fn spool(name: &str, dir: &Path) -> Value {
+    let files = match std::fs::read_dir(dir) {
+        Ok(files) => files,
+        Err(error) => return json!({"name": name, "error": reason(&error)}),
+    };
+    let sizes = files.flatten().filter_map(|entry| entry.metadata().ok()).map(|file| file.len());
+    let (records, bytes) = sizes.fold((0_u64, 0_u64), |(records, bytes), size| (records + 1, bytes + size));
+    json!({"name": name, "records": records, "bytes": bytes})
 }

@@ -15,7 +15,7 @@ use super::spec::{MirrorLeg, WhenFull};
 use super::spool::{End, Recorder};
 use super::turn::{Side, Tally, Turn};
 use crate::net::budget::SPARE;
-use crate::net::{DialError, Fin, Held, Tick};
+use crate::net::{DialError, Fin, Held, Tick, taken};
 use crate::text::reason;
 
 /// From how many bytes on a write is not put off to be batched.
@@ -118,6 +118,7 @@ impl Leg {
             Link::Gone => false,
         };
         if self.recorder.as_ref().is_some_and(|recorder| recorder.holds_up(cx.waker(), now)) {
+            self.wake_later(cx, shared); // the disk's progress wakes it as well; this is for its lack
             return true;
         }
         if !behind {
@@ -304,6 +305,10 @@ impl Leg {
             && self.fin == Fin::Due
             && self.held.is_none()
         {
+            // A reset overtakes what is not sent yet. Where a record depends on it, that is waited for.
+            if self.reset && self.recorder.is_some() && !taken::is_sent(stream) {
+                return self.wake_later(cx, shared);
+            }
             self.fin = Fin::Sent;
             if self.reset {
                 let _ = stream.set_zero_linger();
@@ -348,7 +353,7 @@ impl Leg {
         for _ in 0..8 {
             if self.eof {
                 if self.fin == Fin::Sent {
-                    self.closed();
+                    self.poll_closed(cx, shared, turn.tally);
                 }
                 return 0;
             }
@@ -390,6 +395,16 @@ impl Leg {
         self.reset |= reset;
         if let Some(recorder) = &self.recorder {
             recorder.end(End { reset, live: !self.is_gone() });
+        }
+    }
+
+    /// Both have sent FIN. Where a record depends on it, the mirror must have acknowledged everything.
+    fn poll_closed(&mut self, cx: &Context<'_>, shared: &Shared, tally: &mut Tally) {
+        let Link::Open(stream) = &self.link else { return };
+        match self.recorder.as_ref().map_or(Some(Ok(())), |_| taken::is_acknowledged(stream)) {
+            Some(Ok(())) => self.closed(),
+            Some(Err(_)) => self.close(shared, tally),
+            None => self.wake_later(cx, shared),
         }
     }
 

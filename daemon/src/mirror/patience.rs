@@ -48,8 +48,13 @@ impl Patience {
         self.remembered(now) < DISK_AT_ONCE
     }
 
-    /// A connection has waited.
-    pub(super) fn add(&mut self, now: Tick, waited: Duration) {
+    /// A connection has waited since then. What others have waited at the same time is not counted again.
+    pub(super) fn add_since(&mut self, since: Tick, now: Tick) {
+        let waited = now.since(since).min(now.since(self.as_of));
+        self.add(now, waited);
+    }
+
+    fn add(&mut self, now: Tick, waited: Duration) {
         let waited = self.remembered(now) + waited;
         self.waited = waited.as_micros().try_into().unwrap_or(u32::MAX);
         self.as_of = now;

@@ -90,6 +90,11 @@ impl Budget {
         self.pinned.load(Ordering::Relaxed) >= self.total
     }
 
+    /// Whether queues hold so much that who can wait should.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.used() >= self.total / 2
+    }
+
     fn take_back(&self) {
         let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
         while self.used() > self.total {

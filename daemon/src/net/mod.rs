@@ -12,6 +12,7 @@ mod peer;
 pub(crate) mod pool;
 pub mod proxy;
 mod resolve;
+pub(crate) mod taken;
 mod tick;
 mod udp;
 

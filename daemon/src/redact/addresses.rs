@@ -4,6 +4,9 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// What stands before the name of a spool's directory in a path: `flows/<flow>.d/spool/<mirror's address>`.
+const SPOOLS: &str = ".d/spool/";
+
 /// Endings of file names, which `name:line` would make look like a host with a port.
 const FILES: [&str; 6] = ["toml", "json", "db", "rs", "log", "py"];
 
@@ -17,7 +20,7 @@ pub(super) struct Addresses {
 impl Addresses {
     /// A host that is to get another name.
     fn learn(&mut self, name: &str) {
-        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let name = key(name);
         if is_host(&name) && name != "localhost" {
             self.name_of(&name);
         }
@@ -43,7 +46,41 @@ impl Addresses {
 
     /// A text with the other names.
     pub(super) fn renamed(&mut self, text: &str) -> String {
-        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '_' | '[' | ']' | '%');
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find(SPOOLS) {
+            let (before, from) = rest.split_at(at + SPOOLS.len());
+            let ends = |c: char| c.is_whitespace() || matches!(c, '/' | ':' | '"' | '\'');
+            let (name, _) = from.split_at(from.find(ends).unwrap_or(from.len()));
+            let name = name.trim_end_matches(['.', ',', ';', ')']);
+            out.push_str(&self.renamed_words(before));
+            out.push_str(&self.spool(name));
+            rest = from.get(name.len()..).unwrap_or_default();
+        }
+        out + &self.renamed_words(rest)
+    }
+
+    /// The name of a spool's directory: the mirror's address with `_` for `[`, `]` and `:`, and `+1` and so on behind it where
+    /// several mirrors have the same address. The numbers stay.
+    fn spool(&mut self, name: &str) -> String {
+        let (address, twin) = name.split_at(name.find('+').unwrap_or(name.len()));
+        let in_brackets = address.strip_prefix('_').and_then(|rest| rest.rsplit_once("__"));
+        if let Some((inner, port)) = in_brackets
+            && let Some(ip) = ip(&inner.replace('_', ":"))
+        {
+            return self.ip(ip).map_or_else(|| name.to_owned(), |other| format!("{other}_{port}{twin}"));
+        }
+        let with_port = address.rsplit_once('_').filter(|(_, port)| port.parse::<u16>().is_ok());
+        let host = with_port.map_or(address, |(host, _)| host).to_owned();
+        let other = match ip(&host) {
+            Some(ip) => self.ip(ip),
+            None => (!host.is_empty() && key(&host) != "localhost").then(|| self.name_of(&key(&host))),
+        };
+        other.unwrap_or_else(|| host.clone()) + name.get(host.len()..).unwrap_or_default()
+    }
+
+    fn renamed_words(&mut self, text: &str) -> String {
+        let is_part = |c: char| c.is_alphanumeric() || matches!(c, '.' | ':' | '-' | '_' | '[' | ']' | '%');
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(start) = rest.find(is_part) {
@@ -75,13 +112,13 @@ impl Addresses {
             if let Some(ip) = ip(host) {
                 return self.ip(ip).map(|name| format!("{name}:{port}"));
             }
-            let host = host.to_ascii_lowercase();
+            let host = key(host);
             let ending = host.rsplit_once('.').map(|(_, ending)| ending);
             let seems_host = is_host(&host) && ending.is_some_and(|ending| !FILES.contains(&ending) && ending.parse::<u64>().is_err());
             return (self.hosts.contains_key(&host) || seems_host).then(|| format!("{}:{port}", self.name_of(&host)));
         }
         // A name without a dot, `jeedom` say, is a word like any other where no port follows, and tells nothing.
-        word.contains('.').then(|| self.hosts.get(&word.to_ascii_lowercase()).cloned()).flatten()
+        word.contains('.').then(|| self.hosts.get(&key(word)).cloned()).flatten()
     }
 
     /// The other name of an address, if it needs one.
@@ -97,9 +134,14 @@ fn ip(word: &str) -> Option<IpAddr> {
     bare.split('%').next()?.parse().ok()
 }
 
+/// How a host is written in the list of names.
+fn key(host: &str) -> String {
+    host.trim_end_matches('.').to_lowercase()
+}
+
 fn is_host(name: &str) -> bool {
-    let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    name.len() <= 253 && name.chars().all(letters) && name.chars().any(|c| c.is_ascii_alphabetic()) && !name.starts_with(['.', '-'])
+    let letters = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    name.len() <= 253 && name.chars().all(letters) && name.chars().any(char::is_alphabetic) && !name.starts_with(['.', '-'])
 }
 
 fn is_public(ip: IpAddr) -> bool {
@@ -143,5 +185,40 @@ mod tests {
         ] {
             assert_eq!(addresses.renamed(text), if expected.is_empty() { text } else { expected });
         }
+    }
+
+    #[test]
+    fn the_names_of_spools_are_those_of_their_mirrors() {
+        let mut addresses = Addresses::default();
+        for mirror in ["secret-host.example.org:9", "nas_1:2", "2001-db8:5", "höhle.example:7"] {
+            addresses.learn_from_field("address", mirror);
+        }
+        assert_eq!(addresses.renamed("[2001:db8:1:2::77]:9, 203.0.113.77:9"), "ip-1:9, ip-2:9");
+        for (name, expected) in [
+            ("Secret-Host.example.org_9", "host-1_9"),
+            ("secret-host.example.org_9+1", "host-1_9+1"),
+            ("nas_1_2", "host-2_2"),
+            ("nas_1_2+3", "host-2_2+3"),
+            ("2001-db8_5", "host-3_5"),
+            ("höhle.example_7", "host-4_7"),
+            ("_2001_db8_1_2__77__9", "ip-1_9"),
+            ("_2001_db8_1_2__77__9+1", "ip-1_9+1"),
+            ("203.0.113.77_9", "ip-2_9"),
+            ("203.0.113.77_9+15", "ip-2_9+15"),
+            ("_2001_db8____9", "ip-3_9"),
+            ("gone.example_80+9", "host-5_80+9"),
+            ("_2001_nonsense", "host-6"),
+            ("192.168.1.7_9", "192.168.1.7_9"),
+            ("_fd00__1__9+2", "_fd00__1__9+2"),
+            ("localhost_9", "localhost_9"),
+        ] {
+            let text = format!("3 in /x/flows/f0.d/spool/{name} are kept, /f.d/spool/{name}: no, f.d/spool/{name}/1.rec.");
+            let text = addresses.renamed(&text);
+            assert_eq!(
+                text,
+                format!("3 in /x/flows/f0.d/spool/{expected} are kept, /f.d/spool/{expected}: no, f.d/spool/{expected}/1.rec.")
+            );
+        }
+        assert_eq!(addresses.renamed("/var/spool/domoflux and x.d/spool/"), "/var/spool/domoflux and x.d/spool/");
     }
 }

@@ -7,6 +7,7 @@
 mod channel;
 pub mod endpoint;
 mod notify;
+mod pid_file;
 pub mod reload;
 mod status;
 mod stop;

@@ -2,9 +2,9 @@
 //! hangs. It does nothing else, so that little can go wrong with it.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::channel::{Channel, value};
+use super::pid_file::PidFile;
 use crate::flow::Backoff;
 use crate::text::reason;
 
@@ -270,32 +271,6 @@ impl Signals {
     }
 }
 
-/// The file with the process id of a supervisor, who holds its lock. Removed at the end.
-struct PidFile {
-    path: PathBuf,
-    _locked: std::fs::File,
-}
-
-impl PidFile {
-    fn take(path: &Path) -> Result<Self, SuperviseError> {
-        let what = format!("cannot write {}", path.display());
-        let open = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path);
-        let mut file = open.map_err(system(what.clone()))?;
-        if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
-            return Err(SuperviseError::Running { path: path.to_owned() });
-        }
-        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.map_err(system(what))?;
-        Ok(Self { path: path.to_owned(), _locked: file })
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,17 +292,5 @@ mod tests {
         ] {
             assert_eq!(final_code(status, told), expected, "{status}, {told}");
         }
-    }
-
-    #[test]
-    fn a_pid_file_has_one_supervisor() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pid");
-        std::fs::write(&path, "1234567 of a supervisor that was killed").unwrap();
-        let taken = PidFile::take(&path).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
-        assert!(matches!(PidFile::take(&path), Err(SuperviseError::Running { .. })));
-        drop(taken);
-        assert!(!path.exists());
     }
 }

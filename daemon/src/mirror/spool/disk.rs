@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::time::Duration;
 
 use super::recording::Recording;
+use crate::text::reason;
 
 /// What the thread is to do. There is at most one job a connection, so the queue needs no bound of its own.
 pub(super) enum Job {
@@ -23,8 +24,11 @@ const SYNC_AFTER: Duration = Duration::from_secs(1);
 /// From how many on the whole file system is put there, which costs less then.
 const SYNC_ALL_FROM: usize = 32;
 
+/// Without the thread, its end of the channel is gone, and whoever sends something to it learns that.
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
-    let _ = std::thread::Builder::new().name(name.to_owned()).stack_size(256 << 10).spawn(work);
+    if let Err(error) = std::thread::Builder::new().name(name.to_owned()).stack_size(256 << 10).spawn(work) {
+        tracing::error!("the thread {name:?} can't be started: {}", reason(&error));
+    }
 }
 
 fn jobs() -> &'static Sender<Job> {
@@ -44,9 +48,9 @@ fn jobs() -> &'static Sender<Job> {
     })
 }
 
-/// Has the thread do something.
-pub(super) fn send(job: Job) {
-    let _ = jobs().send(job);
+/// Has the thread do something; `false` if it is not there.
+pub(super) fn send(job: Job) -> bool {
+    jobs().send(job).is_ok()
 }
 
 /// Waits until everything that was recorded is written, or for `within`. The answer is whether it is.

@@ -164,6 +164,9 @@ impl<R> Index<R> {
         let seqs: Vec<u64> = self.entries.iter().filter(|(_, e)| interrupted(e)).map(|(seq, _)| *seq).collect();
         for seq in seqs {
             self.put(seq, Place::Waiting);
+            if let Some(entry) = self.entries.get_mut(&seq) {
+                entry.doubtful = Some(true); // it may have arrived all the same
+            }
         }
     }
 }

@@ -46,6 +46,12 @@ use recording::Recording;
 /// How long the record of a connection whose mirror is healthy stays in memory.
 const STAYS_IN_MEMORY: Duration = Duration::from_secs(1);
 
+/// How long the player goes on when nobody uses the spool any more.
+const STAYS_AFTER_LEASE: Duration = Duration::from_secs(1);
+
+/// How long a flow waits for the directory of its spool, which may be on a disk that does not answer.
+const OPEN_WITHIN: Duration = Duration::from_secs(2);
+
 /// The place of a connection in the order of all that were accepted.
 pub(super) fn next_seq() -> u64 {
     LAST_SEQ.fetch_add(1, Ordering::Relaxed) + 1
@@ -106,6 +112,9 @@ impl SpoolLease {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, spool| spool.strong_count() > 0);
         let known = open.get(dir).and_then(Weak::upgrade);
+        if !disk::send(Job::Remove(dir.join("probe"))) {
+            return Err(io::Error::other("the thread that writes to the disk is not there"));
+        }
         std::fs::create_dir_all(dir)?; // also for a known one: its flow may have been removed and made again
         let spool = match known {
             Some(spool) => spool,
@@ -134,7 +143,7 @@ impl SpoolLease {
         {
             let mut use_ = spool.use_.lock().unwrap_or_else(PoisonError::into_inner);
             use_.leases += 1;
-            if use_.leases == 1 {
+            if use_.player.is_none() {
                 spool.index().interrupt();
                 use_.player = Some(tokio::spawn(player::keep_playing(Arc::downgrade(&spool))).abort_handle());
             }
@@ -158,16 +167,22 @@ impl SpoolLease {
 
 impl Drop for SpoolLease {
     fn drop(&mut self) {
-        {
-            let mut use_ = self.0.use_.lock().unwrap_or_else(PoisonError::into_inner);
-            use_.leases -= 1;
+        self.0.use_.lock().unwrap_or_else(PoisonError::into_inner).leases -= 1;
+        self.0.show();
+        let spool = Arc::clone(&self.0);
+        // A restart takes a new lease at once, and what is on its way need not be played back a second time.
+        let later = async move {
+            tokio::time::sleep(STAYS_AFTER_LEASE).await;
+            let mut use_ = spool.use_.lock().unwrap_or_else(PoisonError::into_inner);
             if use_.leases == 0
                 && let Some(player) = use_.player.take()
             {
                 player.abort();
             }
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(later);
         }
-        self.0.show();
     }
 }
 
@@ -185,7 +200,7 @@ pub(super) async fn open(spec: &MirrorSpec, cx: &FlowContext) -> Result<Vec<Opti
             return Err(FlowError::Config { problems: Problems(vec![problem]) });
         };
         let twins = spec.mirrors.iter().take(i).filter(|other| other.address == leg.address).count();
-        let twin = if twins > 0 { format!("_{twins}") } else { String::new() };
+        let twin = if twins > 0 { format!("+{twins}") } else { String::new() };
         let dir = dir.join("spool").join(format!("{}{twin}", leg.address.to_string().replace(['[', ']', ':'], "_")));
         let dialler = Dialler { timeout: spec.connect_timeout.0, keepalive: spec.keepalive };
         used.push(dir.clone());
@@ -195,7 +210,14 @@ pub(super) async fn open(spec: &MirrorSpec, cx: &FlowContext) -> Result<Vec<Opti
             let dir = dir.clone();
             move || SpoolLease::open(&dir, &settings, &counters, &report, &budget)
         });
-        spools.push(match opening.await.unwrap_or_else(|_| Err(io::ErrorKind::Other.into())) {
+        let late = || {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("the disk has not answered within {} s", OPEN_WITHIN.as_secs()),
+            ))
+        };
+        let opened = tokio::time::timeout(OPEN_WITHIN, opening).await;
+        spools.push(match opened.map_or_else(|_| late(), |opened| opened.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))) {
             Ok(lease) => Some(lease),
             Err(error) => {
                 let text = format!("spool for mirror {}: cannot use {}: {}; nothing is kept", leg.address, dir.display(), reason(&error));
@@ -206,7 +228,7 @@ pub(super) async fn open(spec: &MirrorSpec, cx: &FlowContext) -> Result<Vec<Opti
     }
     if let Some(dir) = &cx.dir {
         let (dir, report) = (dir.join("spool"), Arc::clone(&cx.report));
-        let _ = tokio::task::spawn_blocking(move || name_unused(&dir, &used, &report)).await;
+        tokio::task::spawn_blocking(move || name_unused(&dir, &used, &report));
     }
     Ok(spools)
 }
@@ -233,6 +255,9 @@ fn scan(dir: &Path) -> io::Result<Index<Arc<Recording>>> {
         let name = entry.file_name();
         let Some(seq) = name.to_str().and_then(|n| n.strip_suffix(".rec")).and_then(|n| u64::from_str_radix(n, 16).ok()) else { continue };
         let meta = entry.metadata()?;
+        if !meta.is_file() {
+            continue; // reading a pipe, say, would never end
+        }
         let at = meta.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_millis() as u64);
         index.found(seq, at, meta.len());
         LAST_SEQ.fetch_max(seq, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
 use super::index::{Place, Tries};
@@ -20,6 +20,7 @@ use super::{Spool, record_path};
 use crate::flow::Backoff;
 use crate::mirror::counters::C;
 use crate::mirror::spec::Partial;
+use crate::net::taken;
 use crate::text::{reason, unix_ms};
 
 /// The pauses between attempts.
@@ -29,8 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// How long a mirror may take nothing.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
-/// How long what was written may take to the mirror before a reset follows, which overtakes it.
-const BEFORE_RESET: Duration = Duration::from_millis(500);
+/// How long what was sent last may be on its way before a reset follows.
+const BEFORE_RESET: Duration = Duration::from_millis(100);
 /// A record that the mirror got whole so often without closing is given up.
 const MOST_WHOLE_TRIES: u32 = 3;
 /// One that it broke off so often, and for so long, as well. Otherwise all others would wait behind it.
@@ -45,8 +46,8 @@ enum Outcome {
         why: String,
         whole: bool,
     },
-    /// There is nothing that could be played.
-    Unreadable(String),
+    /// It can't be played any further.
+    Damaged(String),
 }
 
 impl Outcome {
@@ -77,13 +78,13 @@ async fn play(spool: Weak<Spool>) {
     let mut playing: JoinSet<(u64, Outcome)> = JoinSet::new();
     loop {
         while let Some(done) = playing.try_join_next() {
-            spool.settle(done.ok(), &mut backoff).await;
+            spool.settle(done, &mut backoff).await;
         }
         spool.prune();
         let Some(seq) = spool.index().first_waiting() else {
             tokio::select! {
                 () = spool.waiting.notified() => {}
-                Some(done) = playing.join_next() => { spool.settle(done.ok(), &mut backoff).await; }
+                Some(done) = playing.join_next() => { spool.settle(done, &mut backoff).await; }
             }
             continue;
         };
@@ -93,7 +94,7 @@ async fn play(spool: Weak<Spool>) {
         let Some(stream) = spool.dial(&mut backoff).await else { continue };
         // Meanwhile that one may have gone, or an older one come back.
         while let Some(done) = playing.try_join_next() {
-            spool.settle(done.ok(), &mut backoff).await;
+            spool.settle(done, &mut backoff).await;
         }
         let Some(seq) = spool.index().first_waiting() else { continue };
         let Some((doubtful, reader)) = spool.examine(seq).await else { continue };
@@ -105,7 +106,7 @@ async fn play(spool: Weak<Spool>) {
         loop {
             tokio::select! {
                 Some(done) = playing.join_next() => {
-                    let lost = spool.settle(done.ok(), &mut backoff).await;
+                    let lost = spool.settle(done, &mut backoff).await;
                     if lost {
                         tokio::time::sleep(backoff.pause()).await;
                     }
@@ -151,8 +152,14 @@ impl Spool {
                 self.drop_record(seq, "domoflux died while it was recorded, and incomplete ones are not played back");
                 return None;
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.drop_record(seq, &format!("{} is gone", path.display()));
+                return None;
+            }
             Err(error) => {
-                self.drop_record(seq, &format!("cannot read {}: {}", path.display(), reason(&error)));
+                self.report
+                    .failed(&path.display(), &format!("cannot read {}: {}; it is tried again", path.display(), reason(&error)));
+                tokio::time::sleep(LONGEST_PAUSE).await;
                 return None;
             }
         };
@@ -179,8 +186,14 @@ impl Spool {
     }
 
     /// Does what follows from the outcome. The answer is whether the mirror should be left alone for a moment.
-    async fn settle(&self, done: Option<(u64, Outcome)>, backoff: &mut Backoff) -> bool {
-        let Some((seq, outcome)) = done else { return false };
+    async fn settle(&self, done: Result<(u64, Outcome), JoinError>, backoff: &mut Backoff) -> bool {
+        let (seq, outcome) = match done {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic), // the player is started again
+                Err(_) => return false,
+            },
+        };
         match outcome {
             Outcome::Delivered => {
                 backoff.reset();
@@ -191,8 +204,8 @@ impl Spool {
                 self.remove(seq);
                 false
             }
-            Outcome::Unreadable(why) => {
-                self.drop_record(seq, &why);
+            Outcome::Damaged(why) => {
+                self.drop_record(seq, &format!("its record is damaged, and was played back in part and reset: {why}"));
                 false
             }
             Outcome::Lost { why, whole } => {
@@ -252,6 +265,24 @@ impl Playing {
     }
 
     async fn deliver(&self, reader: Reader, stream: &mut TcpStream) -> Result<Sent, Outcome> {
+        let sent = self.send_and_listen(reader, stream).await?;
+        let stream = &*stream;
+        if let Sent::Cut = sent {
+            let sent = wait_for(|| taken::is_sent(stream).then_some(()));
+            let late = |_| Outcome::lost(&format!("it has taken nothing for {} s", STALLED_AFTER.as_secs()), false);
+            timeout(STALLED_AFTER, sent).await.map_err(late)?;
+            tokio::time::sleep(BEFORE_RESET).await;
+            return Ok(Sent::Cut);
+        }
+        let acknowledged = timeout(CLOSE_WITHIN, wait_for(|| taken::is_acknowledged(stream))).await;
+        let late = |_| Outcome::lost(&format!("it has not taken everything within {} s", CLOSE_WITHIN.as_secs()), true);
+        acknowledged.map_err(late)?.map_err(|error| Outcome::lost(&reason(&error), false))?;
+        self.spool.counters.add(C::SpoolRepeated as usize, u64::from(self.doubtful));
+        Ok(Sent::Whole)
+    }
+
+    /// Sends the record, its FIN included, and reads what comes meanwhile until the mirror's FIN.
+    async fn send_and_listen(&self, reader: Reader, stream: &mut TcpStream) -> Result<Sent, Outcome> {
         let (mut read, mut write) = stream.split();
         let mut silence = std::pin::pin!(forget_answers(&mut read).fuse());
         let mut closed = false;
@@ -269,16 +300,14 @@ impl Playing {
             }
         };
         if let Sent::Cut = sent {
-            let _ = timeout(BEFORE_RESET, silence).await;
             return Ok(Sent::Cut);
         }
         write.shutdown().await.map_err(|error| Outcome::lost(&reason(&error), false))?;
         if !closed {
             let end = timeout(CLOSE_WITHIN, silence).await;
             let late = |_| Outcome::lost(&format!("it has not closed {} s after it got everything", CLOSE_WITHIN.as_secs()), true);
-            end.map_err(late)?.map_err(|error| Outcome::lost(&reason(&error), true))?;
+            end.map_err(late)?.map_err(|error| Outcome::lost(&reason(&error), false))?;
         }
-        self.spool.counters.add(C::SpoolRepeated as usize, u64::from(self.doubtful));
         Ok(Sent::Whole)
     }
 
@@ -302,13 +331,15 @@ impl Playing {
                     self.mark().await;
                     return Ok(Sent::Whole);
                 }
-                Next::Cut(why) if self.spool.index().get(self.seq).is_none() => return Err(Outcome::Unreadable(why)),
-                Next::Cut(why) => {
+                Next::Cut => {
                     let address = self.spool.settings().address;
-                    let text = format!("spool for mirror {address}: a connection is played back in part and reset: {why}");
+                    let text =
+                        format!("spool for mirror {address}: domoflux died while a connection was recorded; it is played back in part and reset");
                     self.spool.report.failed(&format_args!("parts for {address}"), &text);
                     return Ok(Sent::Cut);
                 }
+                Next::Damaged(why) => return Err(Outcome::Damaged(why)),
+                Next::Unread(why) => return Err(Outcome::lost(&format!("its record can't be read now: {why}"), false)),
             }
         }
     }
@@ -327,6 +358,16 @@ impl Playing {
         });
         if let Ok(Err(error)) = marked.await {
             tracing::debug!("cannot mark a record as played back: {}", reason(&error));
+        }
+    }
+}
+
+/// Asks again every few milliseconds: the kernel does not say it by itself.
+async fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    loop {
+        match ask() {
+            Some(answer) => return answer,
+            None => tokio::time::sleep(Duration::from_millis(5)).await,
         }
     }
 }

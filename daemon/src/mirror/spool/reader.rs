@@ -22,8 +22,12 @@ pub(super) enum Next {
     /// Its client has not sent more yet.
     CaughtUp,
     End(End),
-    /// Nothing more can be read, and why.
-    Cut(String),
+    /// Its end is missing: the daemon died while it was recorded.
+    Cut,
+    /// What comes is no part of a record, or is gone.
+    Damaged(String),
+    /// The disk can't be read now.
+    Unread(String),
 }
 
 /// Reads one record from its beginning.
@@ -68,7 +72,7 @@ impl Reader {
             match self.decode() {
                 Ok(Some(next)) => return (self, next),
                 Ok(None) => {}
-                Err(why) => return (self, Next::Cut(why)),
+                Err(why) => return (self, Next::Damaged(why)),
             }
             // What was written before the read is seen by it; what comes later is another turn.
             let written = self.recording.as_ref().map(|recording| recording.written());
@@ -80,22 +84,23 @@ impl Reader {
                 (self, done)
             });
             let Ok((reader, done)) = reading.await else {
-                return (Self::new(PathBuf::new(), None), Next::Cut("reading it failed".to_owned()));
+                return (Self::new(PathBuf::new(), None), Next::Unread("reading it failed".to_owned()));
             };
             self = reader;
             match (done, written) {
-                (Ok(0), Some((written, closed))) if !closed || self.position < written => {
+                (Ok(0), Some((written, _))) if self.position < written => {
+                    return (self, Next::Damaged("the file is shorter than what was written".to_owned()));
+                }
+                (Ok(0), Some((_, false))) => {
                     if self.used == self.buffer.len() {
                         (self.buffer, self.used) = (Vec::new(), 0); // it may be followed for days
                     }
                     return (self, Next::CaughtUp);
                 }
-                (Ok(0), _) => return (self, Next::Cut("its end is missing: domoflux died while it was recorded".to_owned())),
+                (Ok(0), _) => return (self, Next::Cut),
                 (Ok(_), _) => {}
-                (Err(error), _) => {
-                    let why = reason(&error);
-                    return (self, Next::Cut(why));
-                }
+                (Err(error), _) if error.kind() == io::ErrorKind::NotFound => return (self, Next::Damaged("the file is gone".to_owned())),
+                (Err(error), _) => return (self, Next::Unread(reason(&error))),
             }
         }
     }
@@ -181,7 +186,8 @@ pub(crate) async fn read_whole(path: &Path) -> (Vec<u8>, Result<End, String>) {
             Next::Data => got.extend_from_slice(reader.data()),
             Next::CaughtUp => return (got, Err("nobody writes it, and there is more to come".to_owned())),
             Next::End(end) => return (got, Ok(end)),
-            Next::Cut(why) => return (got, Err(why)),
+            Next::Cut => return (got, Err("its end is missing".to_owned())),
+            Next::Damaged(why) | Next::Unread(why) => return (got, Err(why)),
         }
     }
 }

@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::sync::Notify;
 
 use super::disk::{self, Job};
@@ -84,8 +87,8 @@ impl Recording {
 
     /// Has the disk's thread write what is held.
     pub(super) fn hand_over(self: &Arc<Self>) {
-        if !self.told.swap(true, Ordering::AcqRel) {
-            disk::send(Job::Write(Arc::clone(self)));
+        if !self.told.swap(true, Ordering::AcqRel) && !disk::send(Job::Write(Arc::clone(self))) {
+            self.give_up("the thread that writes to the disk is not there");
         }
     }
 
@@ -116,7 +119,10 @@ impl Recording {
                 spool.grown(self.seq, bytes, end.is_some());
                 self.more.notify_one();
             }
-            Err(error) => self.give_up(&format!("cannot write {}: {}", path.display(), reason(&error))),
+            Err(error) => {
+                self.give_up(&format!("cannot write {}: {}", path.display(), reason(&error)));
+                let _ = std::fs::remove_file(path);
+            }
         }
     }
 
@@ -144,8 +150,8 @@ impl Recording {
         self.spool.drop_record(self.seq, why);
     }
 
-    fn append(&self, path: &std::path::Path, blocks: &VecDeque<Vec<u8>>, end: Option<End>) -> io::Result<u64> {
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    fn append(&self, path: &Path, blocks: &VecDeque<Vec<u8>>, end: Option<End>) -> io::Result<u64> {
+        let mut file = open(path)?;
         let (mut first, mut last) = (Vec::new(), Vec::new());
         if self.written.load(Ordering::Relaxed) == 0 {
             first.extend_from_slice(MAGIC);
@@ -164,6 +170,20 @@ impl Recording {
         let total = slices.iter().map(|slice| slice.len() as u64).sum();
         write_all(&mut file, &mut slices)?;
         Ok(total)
+    }
+}
+
+/// Opens a record to add to it. Want of descriptors passes.
+fn open(path: &Path) -> io::Result<File> {
+    let mut tries = 0;
+    loop {
+        match OpenOptions::new().append(true).create(true).mode(0o600).open(path) {
+            Err(error) if tries < 20 && matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            opened => return opened,
+        }
     }
 }
 
@@ -198,10 +218,15 @@ impl Recorder {
             let mut waiting = recording.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *waiting, since)
         };
-        let behind = recording.held.size() >= recording.buffer / 2 && self.is_on();
+        let held = recording.held.size();
+        // Many that hold little can fill the memory for all as well as one that holds much.
+        let behind = self.is_on() && (held >= recording.buffer / 2 || (held > 0 && recording.budget.is_half_full()));
         let spool = &recording.spool;
         if let Some(since) = waits_since(behind.then_some(now)) {
-            spool.patience().add(now, now.since(since));
+            spool.patience().add_since(since, now);
+        }
+        if behind {
+            recording.hand_over();
         }
         behind && spool.patience().disk_has_more(now) && recording.held.wake_when_drained(waker)
     }
