@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-fn spooled(target: SocketAddr, mirror_at: SocketAddr) -> Value {
+pub(crate) fn spooled(target: SocketAddr, mirror_at: SocketAddr) -> Value {
     mirror(target, &[mirror_at]).with("/mirrors/0/spool", json!({}))
 }
 
 /// The records on disk, oldest first.
-fn records(daemon: &Daemon, flow: &str) -> Vec<PathBuf> {
+pub(crate) fn records(daemon: &Daemon, flow: &str) -> Vec<PathBuf> {
     let spools = daemon.state_dir().join("flows").join(format!("{flow}.d/spool"));
     let Ok(spools) = std::fs::read_dir(spools) else { return Vec::new() };
     let mut found: Vec<_> = spools
@@ -26,7 +26,7 @@ fn records(daemon: &Daemon, flow: &str) -> Vec<PathBuf> {
 }
 
 /// Those that are complete: their last chunk is an end.
-fn whole(daemon: &Daemon, flow: &str) -> Vec<PathBuf> {
+pub(crate) fn whole(daemon: &Daemon, flow: &str) -> Vec<PathBuf> {
     let is_whole = |record: &PathBuf| {
         let bytes = std::fs::read(record).unwrap_or_default();
         let end = bytes.len().checked_sub(10).map(|at| &bytes[at..]);
@@ -36,7 +36,7 @@ fn whole(daemon: &Daemon, flow: &str) -> Vec<PathBuf> {
 }
 
 #[track_caller]
-fn is_empty(daemon: &Daemon, flow: &str) {
+pub(crate) fn is_empty(daemon: &Daemon, flow: &str) {
     daemon.counts(flow, "spooledConnections", 0);
     daemon.counts(flow, "spooledBytes", 0);
     until("the spool's directory is empty", || records(daemon, flow).is_empty().then_some(()));
@@ -451,113 +451,4 @@ fn what_may_have_arrived_before_the_daemon_died_is_counted() {
     assert!(got[0].bytes == b"one" && got[0].end == Some(End::Fin), "{:?}", got[0]);
     daemon.counts("panel", "spoolReplayed", 2);
     assert_eq!(daemon.counter("panel", "spoolRepeated"), 1 + live);
-}
-
-#[test]
-fn a_mirror_that_accepts_and_closes_has_got_nothing() {
-    for away_first in [false, true] {
-        let (target, port) = (echo(), Nobody::new());
-        let daemon = Daemon::start();
-        let closes = |_: usize, stream: std::net::TcpStream| drop(stream);
-        let closing = (!away_first).then(|| Server::start_at((port.address.ip(), port.address.port()), closes));
-        let at = daemon.mirror("panel", &spooled(target.address, port.address));
-        for _ in 0..3 {
-            let mut client = connect(at);
-            client.hurry(SOON);
-            assert_eq!(client.ask(b"the mirror "), b"the mirror ");
-            // By now the mirror has been connected, if it is there, and has closed.
-            if !away_first {
-                daemon.call("log.tail", json!({"lines": 1})).unwrap();
-            }
-            assert_eq!(client.ask(b"is to get this"), b"is to get this");
-        }
-        let closing = closing.or_else(|| Some(Server::start_at((port.address.ip(), port.address.port()), closes)));
-        until("it was tried", || (daemon.counter("panel", "mirrorConnections") > 0).then_some(()));
-        drop(closing);
-        let sink = Sink::start_at(port.address);
-        let got = sink.wait("all three", |list| {
-            let whole = list.iter().filter(|r| r.bytes == b"the mirror is to get this").count();
-            (whole >= 3).then(|| list.to_vec())
-        });
-        assert!(got.iter().all(|r| r.bytes.is_empty() || r.bytes == b"the mirror is to get this"), "{got:?}");
-        assert_eq!(daemon.counter("panel", "spoolDropped"), 0);
-    }
-}
-
-/// The disk's thread is stuck in opening a pipe that nobody reads, as it would be on a disk that does not answer.
-#[test]
-fn a_disk_that_stalls_holds_up_nobody() {
-    let (target, sink) = (echo(), Sink::start());
-    let mut daemon = Daemon::start();
-    let at = daemon.mirror("panel", &spooled(target.address, sink.address()));
-    let dir = daemon.state_dir().join("flows/panel.d/spool").join(sink.address().to_string().replace(':', "_"));
-    for seq in 1..20 {
-        rustix::fs::mknodat(rustix::fs::CWD, dir.join(format!("{seq:016x}.rec")), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-    }
-    let data = pattern(4 << 20, 3);
-    for _ in 0..3 {
-        let mut client = connect(at);
-        client.hurry(SOON);
-        for part in data.chunks(16 << 10) {
-            assert!(client.ask(part) == part);
-        }
-    }
-    assert!(daemon.counter("panel", "spoolDropped") > 0);
-    sink.wait("the mirror has all nevertheless", |list| {
-        (list.len() == 3 && list.iter().all(|r| r.bytes == data)).then_some(())
-    });
-    let started = std::time::Instant::now();
-    daemon.stop();
-    assert!(started.elapsed() < Duration::from_secs(10));
-}
-
-#[test]
-fn a_reset_does_not_overtake_what_a_slow_mirror_has_still_to_get() {
-    let target = echo();
-    let gate = Gate::shut();
-    let opens = gate.clone();
-    let sink = Sink::start_with(move |_, stream| {
-        socket2::SockRef::from(&*stream).set_recv_buffer_size(32 << 10).unwrap();
-        opens.pass();
-    });
-    let daemon = Daemon::start();
-    let at = daemon.mirror("panel", &spooled(target.address, sink.address()).with("/mirrors/0/buffer", "8 MiB"));
-    let data = pattern(4 << 20, 4);
-    let mut client = connect(at);
-    for part in data.chunks(64 << 10) {
-        assert!(client.ask(part) == part);
-    }
-    client.reset();
-    daemon.counts("panel", "activeConnections", 0);
-    gate.lift();
-    // At once, or, where that took too long, once more from the disk.
-    sink.wait("all of it, and a reset", |list| {
-        list.iter().any(|r| r.bytes == data && r.end == Some(End::Reset)).then_some(())
-    });
-    is_empty(&daemon, "panel");
-}
-
-#[test]
-fn a_record_that_somebody_removes_is_counted_and_costs_no_time() {
-    let (target, away) = (echo(), Nobody::new());
-    let daemon = Daemon::start();
-    let at = daemon.mirror("panel", &spooled(target.address, away.address));
-    let mut client = connect(at);
-    assert_eq!(client.ask(b"still connected"), b"still connected");
-    until("it is on disk", || (records(&daemon, "panel").len() == 1).then_some(()));
-    std::fs::remove_file(&records(&daemon, "panel")[0]).unwrap();
-    let _sink = Sink::start_at(away.address);
-    daemon.counts("panel", "spoolDropped", 1);
-    daemon.counts("panel", "spooledConnections", 0);
-    let ticks = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.process.pid())).unwrap();
-        let fields: Vec<u64> = stat.rsplit(')').next().unwrap().split_whitespace().flat_map(str::parse).collect();
-        fields[10] + fields[11]
-    };
-    let before = ticks();
-    for _ in 0..50 {
-        assert_eq!(client.ask(b"and goes on"), b"and goes on");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-    assert!(ticks() - before < 40, "it is busy");
 }
