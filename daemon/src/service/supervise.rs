@@ -145,6 +145,7 @@ impl Supervisor {
         let child = Command::new(&self.program)
             .args(&self.args)
             .arg(format!("--supervised-by={}", std::process::id()))
+            .env("MALLOC_ARENA_MAX", std::env::var_os("MALLOC_ARENA_MAX").unwrap_or_else(|| "1".into())) // as in the unit
             .env("NOTIFY_SOCKET", channel.address())
             .env("WATCHDOG_USEC", self.silence.as_micros().to_string())
             .env_remove("WATCHDOG_PID")
