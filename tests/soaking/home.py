@@ -259,5 +259,5 @@ async def govern(load: Load, daemon: Daemon, cores: float) -> None:
     while await load.rest(5):
         now, used_now = time.monotonic(), used()
         share = (used_now - before) / (now - at)
-        load.pace = min(20.0, max(0.1, load.pace * min(1.5, max(0.67, cores / max(share, 0.01)))))
+        load.pace = min(30.0, max(0.1, load.pace * min(1.5, max(0.67, cores / max(share, 0.01)))))
         before, at = used_now, now

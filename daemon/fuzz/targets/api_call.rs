@@ -1,3 +1,7 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| domoflux::fuzz::api_call(bytes));
+
+libfuzzer_sys::fuzz_mutator!(|bytes: &mut [u8], size: usize, most: usize, seed: u32| {
+    domoflux_fuzz::by_words(bytes, size, most, seed)
+});

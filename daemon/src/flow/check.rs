@@ -3,6 +3,7 @@
 //! serde stops at the first error. To see the next one, the wrong value is replaced by an example from the schema
 //! (or taken out, where the field is not required or not known), and the spec is read again.
 
+use std::cell::OnceCell;
 use std::fmt::{self, Write as _};
 
 use schemars::JsonSchema;
@@ -71,6 +72,7 @@ pub(crate) fn read_all<T: DeserializeOwned + JsonSchema>(document: &Value, check
     }
     let mut problems = Vec::new();
     let mut mended = document.clone();
+    let schema = OnceCell::new();
     while problems.len() < MOST_PROBLEMS {
         match serde_path_to_error::deserialize::<_, T>(&mended) {
             Ok(read) => {
@@ -82,7 +84,7 @@ pub(crate) fn read_all<T: DeserializeOwned + JsonSchema>(document: &Value, check
             }
             Err(error) => {
                 let (pointer, message) = explain(&error);
-                let can_go_on = mend(&mut mended, &schema_of::<T>(), &pointer);
+                let can_go_on = mend(&mut mended, schema.get_or_init(schema_of::<T>), &pointer);
                 problems.push(Problem::new(pointer, &message));
                 if !can_go_on {
                     break;
