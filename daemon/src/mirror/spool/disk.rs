@@ -53,6 +53,11 @@ pub(super) fn send(job: Job) -> bool {
     jobs().send(job).is_ok()
 }
 
+/// Whether the thread is there. It is started by the first who asks.
+pub(super) fn is_there() -> bool {
+    send(Job::Flush(sync_channel(0).0))
+}
+
 /// Waits until everything that was recorded is written, or for `within`. The answer is whether it is.
 pub(crate) fn flush(within: Duration) -> bool {
     let (done, wait) = sync_channel(0);

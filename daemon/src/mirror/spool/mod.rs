@@ -112,7 +112,7 @@ impl SpoolLease {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, spool| spool.strong_count() > 0);
         let known = open.get(dir).and_then(Weak::upgrade);
-        if !disk::send(Job::Remove(dir.join("probe"))) {
+        if !disk::is_there() {
             return Err(io::Error::other("the thread that writes to the disk is not there"));
         }
         std::fs::create_dir_all(dir)?; // also for a known one: its flow may have been removed and made again
