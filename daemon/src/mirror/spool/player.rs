@@ -211,7 +211,12 @@ impl Spool {
             Outcome::Lost { why, whole } => {
                 let address = self.settings().address;
                 self.report.failed(&address, &format!("mirror {address}: {why}; the connection is played back again"));
-                let given_up = self.index().get_mut(seq).is_some_and(|entry| entry.tries.add(whole));
+                let given_up = self.index().get_mut(seq).is_some_and(|entry| {
+                    if whole {
+                        entry.doubtful = Some(true);
+                    }
+                    entry.tries.add(whole)
+                });
                 if given_up {
                     self.drop_record(seq, "the mirror does not take it: it must read it to its end, and close");
                 } else {
