@@ -77,7 +77,6 @@ while True:
             client.sendall(b"alarm")
             if client.recv(5) == b"alarm":
                 print("%s:%d 127.0.0.1:21001" % client.getsockname())
-                time.sleep(0.3)
                 sys.exit()
     except OSError:
         pass
@@ -86,8 +85,10 @@ while True:
     time.sleep(0.1)
 PYTHON
     )
-    sleep 0.5
     for side in target mirror; do
+        # The mirror gets its copy a moment later than the target.
+        deadline=$((SECONDS + 10))
+        until grep -qxF "$side $client" "$version.log" || [ "$SECONDS" -ge "$deadline" ]; do sleep 0.1; done
         if ! grep -qxF "$side $client" "$version.log"; then
             echo "haproxy: $version: the $side did not see $client, but:" >&2
             cat "$version.log" "flux-$version.log" >&2
