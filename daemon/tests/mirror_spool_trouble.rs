@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use crate::mirror_spool::{is_empty, records, spooled};
 use crate::support::*;
 
