@@ -125,7 +125,8 @@ fn without_descriptors_sessions_make_room_for_each_other() {
         client.ask_until(b"hello", b"hello");
     }
     assert_eq!(daemon.status("panel")["state"], "serving");
-    assert!(daemon.counter("panel", "targetErrConnect") > 0);
+    // Which of the two finds no descriptor depends on how many the daemon has open besides.
+    assert!(daemon.counter("panel", "targetErrConnect") + daemon.counter("panel", "mirrorErrConnect") > 0);
     let said = daemon.status("panel")["last_error"]["text"].as_str().unwrap().to_owned();
     assert!(said.contains("too many open files"), "{said}");
 }
