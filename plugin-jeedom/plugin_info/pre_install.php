@@ -7,15 +7,12 @@
 require_once __DIR__ . '/../../../core/php/core.inc.php';
 
 /**
- * The core calls it before it writes the files of a new version over those of the old one. Those that the new one does
- * not have any more would stay.
+ * The core calls it before it writes the files of a new version over those of the old one. It cleans up what the new version
+ * does not have any more, but not below resources/.
  */
 function domoflux_pre_update()
 {
-    foreach (['core/class', 'core/template', 'desktop', 'docs', 'resources/bin'] as $dir) {
-        $path = __DIR__ . '/../' . $dir;
-        if (is_dir($path)) {
-            rrmdir($path);
-        }
+    if (is_dir(__DIR__ . '/../resources/bin')) {
+        rrmdir(__DIR__ . '/../resources/bin');
     }
 }

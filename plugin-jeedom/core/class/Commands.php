@@ -27,19 +27,15 @@ final class Commands
         if ($missing === []) {
             return;
         }
-        $names = [];
         $ids = [];
         foreach ($eqLogic->getCmd() as $cmd) {
-            $names[mb_strtolower($cmd->getName())] = true;
             $ids[$cmd->getLogicalId()] = true;
         }
         // Each insert would wait for the disk.
         $own = self::begin();
         foreach ($missing as $logicalId) {
             if (!isset($ids[$logicalId])) {
-                $name = self::freeName($wanted[$logicalId]['name'], $logicalId, $names);
-                $names[mb_strtolower($name)] = true;
-                self::insert($eqLogic, $logicalId, $name, $wanted[$logicalId]);
+                self::insert($eqLogic, $logicalId, $wanted[$logicalId], (int) array_search($logicalId, array_keys($wanted), true));
             }
         }
         $eqLogic->setConfiguration('commands', array_values(array_unique(array_merge($made, $missing))));
@@ -80,37 +76,32 @@ final class Commands
     }
 
     /** @param array<string, mixed> $wanted */
-    private static function insert(\domoflux $eqLogic, string $logicalId, string $name, array $wanted): void
+    private static function insert(\domoflux $eqLogic, string $logicalId, array $wanted, int $order): void
     {
         $cmd = new \domofluxCmd();
         $cmd->setEqLogic_id($eqLogic->getId());
         $cmd->setEqLogic($eqLogic);
         $cmd->setEqType('domoflux');
         $cmd->setLogicalId($logicalId);
-        $cmd->setName($name);
         $cmd->setType($wanted['type']);
         $cmd->setSubType($wanted['subType']);
         $cmd->setUnite($wanted['unite'] ?? '');
         $cmd->setIsVisible($wanted['main'] ? 1 : 0);
         $cmd->setIsHistorized(empty($wanted['history']) ? 0 : 1);
         $cmd->setGeneric_type($wanted['generic']);
-        $cmd->setOrder(count($eqLogic->getConfiguration('commands', []) ?: []) + array_search($logicalId, array_keys(self::wanted($eqLogic->kind())), true));
-        $cmd->save();
-    }
-
-    /**
-     * Two commands of an equipment can't have the same name.
-     *
-     * @param array<string, bool> $taken in lower case
-     */
-    private static function freeName(string $name, string $logicalId, array $taken): string
-    {
-        foreach ([$name, $logicalId, $name . ' (' . $logicalId . ')'] as $free) {
-            if (!isset($taken[mb_strtolower($free)])) {
-                return $free;
+        $cmd->setOrder($order);
+        // Two commands of an equipment can't have the same name, and the database decides which are the same.
+        foreach ([$wanted['name'], $logicalId, $wanted['name'] . ' (' . $logicalId . ')'] as $name) {
+            try {
+                $cmd->setName($name);
+                $cmd->save();
+                return;
+            } catch (\Exception $e) {
+                $cmd->setId('');
+                Notice::log('debug', $name . ': ' . $e->getMessage());
             }
         }
-        return $name . ' ' . uniqid();
+        Notice::log('error', sprintf(__('La commande %1$s de %2$s n\'a pas pu être créée', __FILE__), $logicalId, $eqLogic->getName()));
     }
 
     // ---- Filling them

@@ -47,7 +47,8 @@ final class Install
             } else {
                 Setup::run('remove');
             }
-        } catch (\Exception $e) {
+        } catch (\Throwable $e) {
+            // Nobody would hear of it.
             Notice::log('error', $e->getMessage());
         }
     }
