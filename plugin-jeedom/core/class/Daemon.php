@@ -150,6 +150,8 @@ final class Daemon
             '--pid-file', self::pidFile(),
         ];
         $line = implode(' ', array_map('escapeshellarg', $command));
+        // The log's times are those that Jeedom shows.
+        putenv('TZ=' . date_default_timezone_get());
         exec($line . ' >> ' . escapeshellarg(\log::getPathToLog(self::LOG)) . ' 2>&1 < /dev/null &');
     }
 
