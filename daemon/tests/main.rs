@@ -12,6 +12,7 @@
 mod api;
 mod api_calls;
 mod api_checks;
+mod callback;
 mod cli;
 mod documents;
 mod dump;

@@ -37,7 +37,7 @@ pub(crate) use check::{read, read_all};
 pub use connections::Connections;
 pub use counters::{CounterDef, CounterValues, Counters, Unit};
 pub use error::{Fault, FlowError};
-pub use events::{Event, EventKind, Events, Polled};
+pub use events::{Event, EventKind, Events, KEPT as EVENTS_KEPT, Polled};
 pub use kept::Kept;
 pub use kind::{FlowKind, KINDS, describe_kinds, find_kind};
 pub use means::Means;

@@ -4,6 +4,7 @@ use jsonrpsee::types::ErrorObjectOwned;
 use serde_json::{Value, json};
 
 use crate::flow::{FlowError, Problem, RegistryError};
+use crate::jeedom::SetError;
 
 /// What went wrong, for programs. Codes never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +136,16 @@ impl From<RegistryError> for ErrorObjectOwned {
             }
             RegistryError::Stopping => ErrorKind::Stopping.object(message, json!({})),
             RegistryError::Store(_) => ErrorKind::NotSaved.object(message, json!({})),
+        }
+    }
+}
+
+impl From<SetError> for ErrorObjectOwned {
+    fn from(error: SetError) -> Self {
+        match &error {
+            SetError::Wrong(wrong) => invalid_params(&Problem::new(wrong.pointer, &wrong.message)),
+            SetError::Stopping => ErrorKind::Stopping.object(error.to_string(), json!({})),
+            SetError::Store(_) => ErrorKind::NotSaved.object(error.to_string(), json!({})),
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use super::table::MethodTable;
 use super::{API_MIN, API_VERSION, Daemon, ErrorKind};
 use crate::flow::{Applied, CounterValues, Event, FlowSpec, FlowStatus, Problem, describe_kinds};
+use crate::jeedom::CallbackStatus;
 use crate::log::{Line, LogLevel};
 
 /// How many polls may wait at the same time. The others are answered at once, so that calls find a connection.
@@ -124,6 +125,14 @@ PollParams {
     wait_ms: u64,
 });
 
+params!(/// Where to post events.
+SetCallback {
+    /// A page on this machine, as the key goes in clear: `http://`, then `127.0.0.1`, `[::1]` or `localhost`, and a path.
+    url: String,
+    /// What shows who posts, 8 to 256 printable ASCII characters. It is in the body of each POST, and no answer, log line or dump has it.
+    key: String,
+});
+
 fn hundred() -> usize {
     100
 }
@@ -203,6 +212,7 @@ pub fn method_table(daemon: Daemon) -> MethodTable {
     let mut table = MethodTable::new(daemon);
     daemon_methods(&mut table);
     flow_methods(&mut table);
+    callback_methods(&mut table);
     table.add_waiting("event.poll", "Wait for what happens: states, troubles, flows that go.", |d, p: PollParams| async move {
         Ok(poll(&d, p).await)
     });
@@ -271,6 +281,20 @@ fn flow_methods(table: &mut MethodTable) {
     });
     table.add("flow.reset_counters", "Set a flow's counters to zero and forget its last error.", |d, p: Id| async move {
         d.flows.reset_counters(&p.id).await.map(|()| DONE).map_err(Into::into)
+    });
+}
+
+fn callback_methods(table: &mut MethodTable) {
+    table.add(
+        "callback.set",
+        "Post events to a page of this machine's web server, also after a restart. The same once more changes nothing.",
+        |d, p: SetCallback| async move { d.callback.set(&p.url, p.key).await.map(|()| DONE).map_err(Into::into) },
+    );
+    table.add("callback.remove", "Post events no more, and forget where to.", |d, _: Nothing| async move {
+        d.callback.remove().await.map(|()| DONE).map_err(Into::into)
+    });
+    table.add("callback.status", "Where events are posted to, and how that goes.", |d, _: Nothing| async move {
+        Ok::<CallbackStatus, ErrorObjectOwned>(d.callback.status())
     });
 }
 
