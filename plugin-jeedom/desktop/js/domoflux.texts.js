@@ -84,7 +84,6 @@
     nameMissing: '{{Donnez un nom}}',
     unknownKind: '{{Type de flux inconnu de cette version :}}',
     notSaved: '{{Pas sauvegardé : corrigez les champs signalés.}}',
-    savedUnchecked: '{{Le démon ne répond pas : la configuration est sauvegardée sans vérification, et sera appliquée à son retour.}}',
     specBroken: "{{La configuration enregistrée n'est pas du JSON : elle est montrée telle quelle.}}",
     tested: '{{Test terminé : %s}}',
     testNothing: '{{Rien à tester}}',
@@ -92,6 +91,18 @@
     testBad: '{{%s en échec}}',
     importTitle: '{{Importer de trafficmirror}}',
     healthTitle: '{{Santé de domoflux}}',
+
+    // The table of commands
+    commandName: '{{Nom de la commande}}',
+    chooseIcon: '{{Choisir une icône}}',
+    show: '{{Afficher}}',
+    history: '{{Historiser}}',
+    invert: '{{Inverser}}',
+    unit: '{{Unité}}',
+    configure: '{{Configurer}}',
+    test: '{{Tester}}',
+    types: { info: '{{Info}}', action: '{{Action}}' },
+    subTypes: { numeric: '{{Numérique}}', binary: '{{Binaire}}', string: '{{Autre}}', other: '{{Défaut}}' },
 
     // The import
     importEnabled: '{{Actif}}',
