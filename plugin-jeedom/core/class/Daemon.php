@@ -60,7 +60,8 @@ final class Daemon
         Notice::log('info', __('Démarrage du démon', __FILE__));
         try {
             if (Setup::hasSystemd()) {
-                Setup::run('configure', (string) self::port(), self::logLevel());
+                Setup::run('configure', (string) self::port(), self::logLevel(), date_default_timezone_get());
+                Setup::run((int) \config::byKey('deamonAutoMode', 'domoflux', 1) === 1 ? 'enable' : 'disable');
                 Setup::run(self::hasAnotherPort() ? 'restart' : 'start');
             } else {
                 self::supervise();
