@@ -1,11 +1,13 @@
-//! The log: one line an event on standard error, and the last lines kept for `log.tail`. The level can be changed
-//! while the daemon runs. What peers send is escaped before it comes here, and once more on its way out.
+//! The log: one line an event on standard error or in a file, and the last lines kept for `log.tail`. The level can be
+//! changed while the daemon runs. What peers send is escaped before it comes here, and once more on its way out.
 
+mod file;
 mod format;
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -22,6 +24,8 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::text::{printable, unix_ms};
+
+use file::LogFile;
 
 pub use format::Format;
 
@@ -103,7 +107,7 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
-    /// Starts logging to standard error. Only the first call of a process does.
+    /// Starts logging, to standard error unless [`to_file`] was called before. Only the first call of a process does.
     pub fn start(level: LogLevel, format: Format) -> Self {
         let ring: Arc<Mutex<Ring>> = Arc::default();
         let (filter, handle) = reload::Layer::new(level.filter());
@@ -130,10 +134,18 @@ impl Log {
     }
 }
 
-/// Lines that may wait for standard error.
+/// Where the log goes instead of standard error.
+static FILE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Lets the log go to a file, and to standard error only while that can't be written. Counts before [`Log::start`].
+pub fn to_file(path: PathBuf) {
+    let _ = FILE.set(path);
+}
+
+/// Lines that may wait to be written.
 const WAITING: usize = 256;
 
-/// Writes to standard error in a thread of its own: a pipe that nobody reads must not stop the daemon.
+/// Writes in a thread of its own: a pipe that nobody reads, or a disk that hangs, must not stop the daemon.
 struct Writer {
     lines: SyncSender<Message>,
     lost: AtomicU64,
@@ -149,11 +161,17 @@ fn writer() -> &'static Writer {
     static WRITER: OnceLock<Writer> = OnceLock::new();
     WRITER.get_or_init(|| {
         let (lines, waiting) = sync_channel(WAITING);
+        let mut file = FILE.get().cloned().map(LogFile::new);
         let write = move || {
             for message in waiting {
                 match message {
-                    // Standard error may be closed: that must not end the daemon either.
-                    Message::Line(line) => drop(std::io::stderr().write_all(line.as_bytes())),
+                    Message::Line(line) => {
+                        let left = file.as_mut().map_or(Err(line.clone()), |file| file.line(&line));
+                        if let Err(line) = left {
+                            // Standard error may be closed: that must not end the daemon either.
+                            let _ = std::io::stderr().write_all(line.as_bytes());
+                        }
+                    }
                     Message::Flush(done) => drop(done),
                 }
             }
@@ -169,7 +187,7 @@ impl Writer {
         let lost = self.lost.swap(0, Ordering::Relaxed);
         let mut text = String::new();
         if lost > 0 {
-            let text_of_it = format!("{lost} lines of the log are lost: standard error was not read");
+            let text_of_it = format!("{lost} lines of the log are lost: they were not taken in time");
             text = format.line(Level::WARN, &Line { seq: 0, at: line.at, level: "warn", flow: None, text: text_of_it });
         }
         text += clear;

@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// How a log line looks [default: journal where systemd's journal reads it, else text].
     #[arg(long, value_enum)]
     log_format: Option<Format>,
+    /// File to log to instead of standard error; it may be emptied, renamed and removed at any time.
+    #[arg(long, value_name = "FILE", env = "DOMOFLUX_LOG_FILE")]
+    log_file: Option<PathBuf>,
     /// Memory that all relay queues share [default: 32 MiB].
     #[arg(long, value_name = "SIZE")]
     buffer_total: Option<Bytes>,
@@ -84,7 +87,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     };
     let (in_file, file_flows) = file.map_or_else(Default::default, |f| (f.daemon, Some(f.flows)));
     let table = source.said.clone().over(in_file);
-    let log = Log::start(table.log_level.unwrap_or_default(), table.log_format.unwrap_or_else(Format::of_stderr));
+    let log = args.start_log(&table);
     if let Some(error) = wrong {
         error.lines().for_each(|line| tracing::error!("{line}"));
         let text = format!(
@@ -115,6 +118,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 impl Args {
+    /// Starts the log as the command line and the file say.
+    fn start_log(&self, table: &DaemonTable) -> Log {
+        if let Some(path) = &self.log_file {
+            crate::log::to_file(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+        }
+        let of_where = || if self.log_file.is_some() { Format::Text } else { Format::of_stderr() };
+        Log::start(table.log_level.unwrap_or_default(), table.log_format.unwrap_or_else(of_where))
+    }
+
     /// Where the configuration file is, if one was named or systemd says where to look; and what goes before it.
     fn source(&self) -> ConfigSource {
         let looked_for = || endpoint::directory_from_env("CONFIGURATION_DIRECTORY").map(|dir| dir.join(format!("{}.toml", self.instance)));
@@ -143,7 +155,7 @@ fn supervise(args: &Args) -> Result<(), Failure> {
         return Err(Failure::with_code("--watchdog: at least 1 s is needed", USAGE));
     }
     let table = args.source().said.over(args.source().read().ok().flatten().map(|f| f.daemon).unwrap_or_default());
-    let _log = Log::start(table.log_level.unwrap_or_default(), table.log_format.unwrap_or_else(Format::of_stderr));
+    let _log = args.start_log(&table);
     let supervisor = Supervisor {
         program: std::env::current_exe()?,
         args: std::env::args_os().skip(1).collect(),
