@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::config::DaemonTable;
 use crate::flow::{Backoff, FlowSpec, Flows, Means};
+use crate::jeedom::Callback;
 use crate::log::Log;
 use crate::mirror::spool;
 use crate::net::budget;
@@ -132,9 +133,12 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
         }
         token => token?,
     };
+    let boot_id = format!("{:016x}", fastrand::u64(..));
     let (store, stored) = Store::open(&settings.state_dir);
     let flows = Flows::new(Means::new(settings.buffer_total, store, Some(settings.state_dir.join("flows"))));
     flows.start_stored(stored.flows, stored.counters).await;
+    let callback = Callback::new(Arc::clone(&flows.means().events), flows.means().store.clone(), boot_id.clone());
+    callback.start_stored(&stored.settings);
     tracing::info!(
         "domoflux {} started, instance {:?}, state in {}",
         env!("CARGO_PKG_VERSION"),
@@ -145,9 +149,9 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
         Some(wanted) => sync_file(&flows, wanted).await,
         None => name_file_flows(&flows),
     }
-    let boot_id = format!("{:016x}", fastrand::u64(..));
     let daemon = Daemon {
         flows: Arc::clone(&flows),
+        callback: Arc::clone(&callback),
         log: log.clone(),
         instance: settings.instance.clone(),
         state_dir: settings.state_dir.clone(),
@@ -179,6 +183,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<(), AppError> {
     let extend = times.all.as_micros() + 1_000_000;
     let stopping = format!("STOPPING=1\nSTATUS=stopping: running connections may end\nEXTEND_TIMEOUT_USEC={extend}");
     tokio::spawn(async move { notify.say(&stopping).await }); // a manager that does not read costs no time
+    callback.stop();
     until_stop.iter().for_each(tokio::task::JoinHandle::abort);
     let cut = drain(&flows, times.drain, &stop).await;
     if tokio::time::timeout(API_ENDS_WITHIN, &mut api).await.is_err() {

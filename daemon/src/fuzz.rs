@@ -2,7 +2,7 @@
 //! breaks a promise. It is there with `--cfg fuzzing` only; `tests/fuzz` builds and runs the targets.
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use http_body_util::{BodyExt, Full};
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigFile;
 use crate::flow::{Flows, KINDS, Means, Problem};
+use crate::jeedom::Callback;
 use crate::log::{Format, Log, LogLevel};
 use crate::mirror::spool::read_whole;
 use crate::mirror::spool::record::{self, Chunk, End, HEADER, MAGIC, TAIL};
@@ -194,8 +195,11 @@ pub fn api_call(bytes: &[u8]) {
             flows.shut_down(std::future::ready(())).await;
             let stop = CancellationToken::new();
             stop.cancel(); // so that polls do not wait
+            let callback = Callback::new(Arc::clone(&flows.means().events), flows.means().store.clone(), String::new());
+            callback.stop(); // nothing is posted anywhere
             let daemon = Daemon {
                 flows,
+                callback,
                 log: log.clone(),
                 instance: "fuzz".to_owned(),
                 state_dir: PathBuf::from("/nonexistent"),

@@ -6,7 +6,7 @@
 //! - [`service`]: readiness, watchdog, reload and stop, for systemd or for the supervisor that it has itself;
 //! - [`rpc`]: the JSON-RPC API, its table of methods and its HTTP server; [`config`]: the TOML file;
 //! - [`flow`]: what every flow has: the trait, the table of kinds, supervisor, registry, status and counters;
-//! - [`mirror`]: the kind `mirror`;
+//! - [`mirror`]: the kind `mirror`; [`jeedom`]: the callback to Jeedom;
 //! - [`net`]: listening, dialling, and the memory that relays share; [`store`]: what outlives the daemon;
 //! - [`redact`]: what a bug report must not tell; [`log`], [`i18n`], [`units`], [`text`]: what all of them use.
 
@@ -17,6 +17,7 @@ pub mod flow;
 #[cfg(fuzzing)]
 pub mod fuzz;
 pub mod i18n;
+pub mod jeedom;
 pub mod log;
 pub mod mirror;
 pub mod net;

@@ -9,6 +9,9 @@ use crate::support::*;
 
 /// Every method there is. Who adds one adds it here, and a test.
 const METHODS: &[&str] = &[
+    "callback.remove",
+    "callback.set",
+    "callback.status",
     "daemon.hello",
     "daemon.set_log_level",
     "daemon.stop",
@@ -18,6 +21,7 @@ const METHODS: &[&str] = &[
     "flow.counters",
     "flow.kinds",
     "flow.list",
+    "flow.probe",
     "flow.remove",
     "flow.reset_counters",
     "flow.restart",

@@ -12,6 +12,7 @@
 mod api;
 mod api_calls;
 mod api_checks;
+mod callback;
 mod cli;
 mod documents;
 mod dump;
@@ -34,6 +35,7 @@ mod mirror_udp_load;
 mod mirror_udp_machine;
 mod mirror_udp_trouble;
 mod neighbours;
+mod probes;
 mod reload;
 mod service;
 mod store;

@@ -2,7 +2,8 @@
 # Installs the domoflux daemon for Jeedom, drives it, and takes it away again. Runs as root.
 #
 #   setup.sh [install [PLUGIN]]   binary, unit, drop-in and user; PLUGIN is the plugin's folder [the one that it lies in]
-#   setup.sh configure PORT [LEVEL]   the API's port on 127.0.0.1 and the log level, for the next start
+#   setup.sh configure PORT [LEVEL [ZONE]]   the API's port on 127.0.0.1, the log level, and the time zone of the log's times,
+#                                 Europe/Paris say; for the next start
 #   setup.sh start|stop|restart   the instance jeedom; start and restart return when it is ready, or say
 #                                 after 10 s (restart: 20 s) why it is not
 #   setup.sh enable|disable       whether it starts at boot
@@ -479,7 +480,8 @@ configure() {
     temp=$(mktemp -d)
     trap 'rm -rf "$temp"' EXIT
     only_one
-    printf '%s\n' "DOMOFLUX_LISTEN=127.0.0.1:$1" "DOMOFLUX_LOG_LEVEL=${2:-info}" > "$temp/env"
+    case ${3:-} in *[!A-Za-z0-9/_+-]*) wrong_use "\"$3\" is no time zone: Europe/Paris, say" ;; esac
+    printf '%s\n' "DOMOFLUX_LISTEN=127.0.0.1:$1" "DOMOFLUX_LOG_LEVEL=${2:-info}" ${3:+"TZ=$3"} > "$temp/env"
     put "$temp/env" $etc/jeedom.env
 }
 
@@ -632,7 +634,7 @@ purge='' reason='' changed=''
 command=${1:-install}
 if [ $# -gt 0 ]; then shift; fi
 case $command:$# in
-    install:0 | install:1 | configure:1 | configure:2 | start:0 | stop:0 | restart:0 | enable:0 | disable:0 | remove:0 | copy:1 | uncopy:1) ;;
+    install:0 | install:1 | configure:1 | configure:2 | configure:3 | start:0 | stop:0 | restart:0 | enable:0 | disable:0 | remove:0 | copy:1 | uncopy:1) ;;
     remove:1)
         [ "$1" = --purge ] || wrong_use "unknown option $1"
         purge=1

@@ -1,5 +1,7 @@
 //! `domoflux kinds`, `schema`, `completions` and `man`: documents that come out of the tables.
 
+use std::sync::Arc;
+
 use clap::{CommandFactory, ValueEnum};
 use serde_json::json;
 
@@ -7,6 +9,7 @@ use super::{Cli, Failure, say};
 use crate::app::Settings;
 use crate::config::file_schema;
 use crate::flow::{Flows, Means, describe_kinds};
+use crate::jeedom::Callback;
 use crate::log::{Format, Log, LogLevel};
 use crate::rpc::{Daemon, method_table};
 use crate::store::Store;
@@ -80,8 +83,10 @@ fn openrpc() -> Result<serde_json::Value, Failure> {
     let runtime = super::runtime(1)?;
     let _entered = runtime.enter();
     let settings = Settings::new("default", std::path::PathBuf::new());
+    let flows = Flows::new(Means::new(settings.buffer_total, Store::in_memory(), None));
     let daemon = Daemon {
-        flows: Flows::new(Means::new(settings.buffer_total, Store::in_memory(), None)),
+        callback: Callback::new(Arc::clone(&flows.means().events), flows.means().store.clone(), String::new()),
+        flows,
         log: Log::start(LogLevel::None, Format::Text),
         instance: settings.instance,
         state_dir: settings.state_dir,

@@ -92,6 +92,8 @@ fn of_running(client: &Client, redactor: &mut Redactor) -> Result<(Value, Value,
         format!("{} {:5} {flow}{}", at.format("%Y-%m-%dT%H:%M:%S%.3fZ"), text_of(&line["level"]), text_of(&line["text"]))
     });
     daemon["log"] = lines.collect();
+    // An older daemon has none. The answer never has the key.
+    daemon["callback"] = client.call("callback.status", json!({})).unwrap_or_default();
     let mut flows = client.call("flow.list", json!({}))?;
     let counters = client.call("flow.counters", json!({}))?;
     for flow in flows.as_array_mut().into_iter().flatten() {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::text::unix_ms;
 
 /// How many events are kept.
-const KEPT: usize = 1000;
+pub const KEPT: usize = 1000;
 
 /// What kind of thing happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -91,28 +91,30 @@ impl Events {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner).last_seq
     }
 
-    /// The kept events with a number above `seq`.
-    pub fn since(&self, seq: u64) -> Vec<Event> {
+    /// The first `most` of the kept events with a number above `seq`.
+    pub fn look(&self, seq: u64, most: usize) -> Polled {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.events.iter().filter(|e| e.seq > seq).cloned().collect()
+        let events: Vec<Event> = ring.events.iter().filter(|e| e.seq > seq).take(most).cloned().collect();
+        let next = events.last().map_or(seq, |e| e.seq);
+        let missed = events.first().is_some_and(|e| e.seq > seq + 1);
+        Polled { events, seq: next, missed }
+    }
+
+    /// Completes when there is an event after `seq`.
+    pub async fn after(&self, seq: u64) {
+        loop {
+            let pushed = self.pushed.notified();
+            if self.last_seq() > seq {
+                return;
+            }
+            pushed.await;
+        }
     }
 
     /// The events after `seq`, waiting up to `wait` for the first.
     pub async fn poll(&self, seq: u64, wait: Duration) -> Polled {
-        let _ = tokio::time::timeout(wait, async {
-            loop {
-                let pushed = self.pushed.notified();
-                if self.last_seq() > seq {
-                    return;
-                }
-                pushed.await;
-            }
-        })
-        .await;
-        let events = self.since(seq);
-        let next = events.last().map_or(seq, |e| e.seq);
-        let missed = events.first().is_some_and(|e| e.seq > seq + 1);
-        Polled { events, seq: next, missed }
+        let _ = tokio::time::timeout(wait, self.after(seq)).await;
+        self.look(seq, KEPT)
     }
 }
 

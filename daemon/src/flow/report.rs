@@ -152,7 +152,7 @@ mod tests {
             report.failed(&"a:1", "cannot connect to a:1");
             report.mended(&"a:1");
         }
-        let kinds: Vec<_> = events.since(0).into_iter().map(|e| e.kind).collect();
+        let kinds: Vec<_> = events.look(0, 10).events.into_iter().map(|e| e.kind).collect();
         assert_eq!(kinds, [EventKind::Trouble, EventKind::Mended]);
         assert_eq!(report.last().map(|l| l.text).as_deref(), Some("cannot connect to a:1"));
     }

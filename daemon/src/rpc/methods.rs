@@ -12,7 +12,8 @@ use tokio::sync::Semaphore;
 
 use super::table::MethodTable;
 use super::{API_MIN, API_VERSION, Daemon, ErrorKind};
-use crate::flow::{Applied, CounterValues, Event, FlowSpec, FlowStatus, Problem, describe_kinds};
+use crate::flow::{Applied, CounterValues, Event, Finding, FlowSpec, FlowStatus, Problem, describe_kinds};
+use crate::jeedom::CallbackStatus;
 use crate::log::{Line, LogLevel};
 
 /// How many polls may wait at the same time. The others are answered at once, so that calls find a connection.
@@ -73,6 +74,16 @@ Check {
     /// Its spec.
     spec: Value,
 });
+params!(/// A spec to try out.
+Probe {
+    /// The flow that has the spec, or would have it: what it listens on already is no obstacle.
+    #[serde(default)]
+    id: Option<String>,
+    /// Its kind.
+    kind: String,
+    /// Its spec.
+    spec: Value,
+});
 params!(/// A flow.
 Apply {
     /// Its id: letters, digits, `.`, `_` and `-`, at most 64.
@@ -124,6 +135,14 @@ PollParams {
     wait_ms: u64,
 });
 
+params!(/// Where to post events.
+SetCallback {
+    /// A page on this machine, as the key goes in clear: `http://`, then `127.0.0.1`, `[::1]` or `localhost`, and a path.
+    url: String,
+    /// What shows who posts, 8 to 256 printable ASCII characters. It is in the body of each POST, and no answer, log line or dump has it.
+    key: String,
+});
+
 fn hundred() -> usize {
     100
 }
@@ -173,6 +192,13 @@ struct CheckResult {
     problems: Vec<Problem>,
 }
 
+/// What was found.
+#[derive(Serialize, JsonSchema)]
+struct ProbeResult {
+    /// What was found about each address in the spec, in the order of the form.
+    findings: Vec<Finding>,
+}
+
 /// What was done.
 #[derive(Serialize, JsonSchema)]
 struct ApplyResult {
@@ -203,6 +229,7 @@ pub fn method_table(daemon: Daemon) -> MethodTable {
     let mut table = MethodTable::new(daemon);
     daemon_methods(&mut table);
     flow_methods(&mut table);
+    callback_methods(&mut table);
     table.add_waiting("event.poll", "Wait for what happens: states, troubles, flows that go.", |d, p: PollParams| async move {
         Ok(poll(&d, p).await)
     });
@@ -241,6 +268,11 @@ fn flow_methods(table: &mut MethodTable) {
         let problems = d.flows.check(p.id.as_deref(), &p.kind, &p.spec);
         Ok(CheckResult { ok: problems.is_empty(), problems })
     });
+    table.add_waiting(
+        "flow.probe",
+        "Try out the addresses of a spec: whether they can be listened on, and whether they answer. Takes up to 8 s; nothing is started, and nothing is sent.",
+        |d, p: Probe| async move { Ok(ProbeResult { findings: d.flows.probe(p.id.as_deref(), &p.kind, &p.spec).await? }) },
+    );
     table.add(
         "flow.apply",
         "Create or change a flow. An edit leaves no gap, and running connections finish under the old spec.",
@@ -271,6 +303,20 @@ fn flow_methods(table: &mut MethodTable) {
     });
     table.add("flow.reset_counters", "Set a flow's counters to zero and forget its last error.", |d, p: Id| async move {
         d.flows.reset_counters(&p.id).await.map(|()| DONE).map_err(Into::into)
+    });
+}
+
+fn callback_methods(table: &mut MethodTable) {
+    table.add(
+        "callback.set",
+        "Post events to a page of this machine's web server, also after a restart. The same once more changes nothing.",
+        |d, p: SetCallback| async move { d.callback.set(&p.url, p.key).await.map(|()| DONE).map_err(Into::into) },
+    );
+    table.add("callback.remove", "Post events no more, and forget where to.", |d, _: Nothing| async move {
+        d.callback.remove().await.map(|()| DONE).map_err(Into::into)
+    });
+    table.add("callback.status", "Where events are posted to, and how that goes.", |d, _: Nothing| async move {
+        Ok::<CallbackStatus, ErrorObjectOwned>(d.callback.status())
     });
 }
 

@@ -17,6 +17,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::Flows;
+use crate::jeedom::Callback;
 use crate::log::Log;
 use crate::service::Wrong;
 
@@ -38,6 +39,8 @@ pub const API_MIN: u32 = 1;
 pub struct Daemon {
     /// The flows.
     pub flows: Arc<Flows>,
+    /// Whom it tells what happens.
+    pub callback: Arc<Callback>,
     /// The log.
     pub log: Log,
     /// Which instance this is.

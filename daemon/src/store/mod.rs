@@ -6,7 +6,7 @@
 mod schema;
 mod thread;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
@@ -41,6 +41,8 @@ pub struct Stored {
     pub flows: Vec<FlowRow>,
     /// Their counters, by id.
     pub counters: HashMap<String, CounterValues>,
+    /// What was set besides flows, by name.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// Why something is not stored.
@@ -145,6 +147,20 @@ impl Store {
                 }
             }
             Ok(())
+        }))
+        .await
+    }
+
+    /// Stores a setting, or forgets it. It is on the disk when this completes.
+    pub async fn put_setting(&self, name: &'static str, value: Option<String>) -> Result<(), StoreError> {
+        self.write(Box::new(move |db| match value {
+            Some(value) => db
+                .execute(
+                    "INSERT INTO setting (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
+                    params![name, value],
+                )
+                .map(drop),
+            None => db.execute("DELETE FROM setting WHERE name = ?1", [name]).map(drop),
         }))
         .await
     }

@@ -25,6 +25,11 @@ const MIGRATIONS: &[&str] = &[
          value INTEGER NOT NULL,
          PRIMARY KEY (flow, name)
      ) WITHOUT ROWID;",
+    // 1 → 2
+    "CREATE TABLE setting (
+         name  TEXT PRIMARY KEY,
+         value TEXT NOT NULL
+     ) WITHOUT ROWID;",
 ];
 
 /// Opens the file, brings it up to date, and reads what it has.
@@ -35,7 +40,7 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<(Connection, Stored)> {
         return Err(corrupt(damage.unwrap_or_default()));
     }
     migrate(&db)?;
-    let stored = Stored { flows: flows(&db)?, counters: counters(&db)? };
+    let stored = Stored { flows: flows(&db)?, counters: counters(&db)?, settings: settings(&db)? };
     Ok((db, stored))
 }
 
@@ -51,7 +56,8 @@ pub(super) fn read_only(path: &Path) -> rusqlite::Result<Stored> {
     // Without `immutable`, SQLite wants to write a log beside the file to read it.
     let uri = format!("file:{}?immutable=1", path.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23"));
     let db = Connection::open_with_flags(uri, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)?;
-    Ok(Stored { flows: flows(&db)?, counters: counters(&db)? })
+    // An older daemon's file, which can't be brought up to date, has none.
+    Ok(Stored { flows: flows(&db)?, counters: counters(&db)?, settings: settings(&db).unwrap_or_default() })
 }
 
 /// Brings a database to this version's schema.
@@ -121,6 +127,12 @@ fn counters(db: &Connection) -> rusqlite::Result<std::collections::HashMap<Strin
         all.entry(flow).or_default().insert(name, u64::try_from(value).unwrap_or(0));
     }
     Ok(all)
+}
+
+fn settings(db: &Connection) -> rusqlite::Result<std::collections::BTreeMap<String, String>> {
+    let mut query = db.prepare("SELECT name, value FROM setting")?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
 }
 
 fn corrupt(text: String) -> rusqlite::Error {

@@ -4,6 +4,7 @@ mod client;
 mod daemon;
 mod http;
 mod manager;
+mod page;
 mod ports;
 mod process;
 mod servers;
@@ -15,6 +16,7 @@ pub(crate) use client::{End, Talk, connect, exchange, is_turned_away, try_connec
 pub(crate) use daemon::Daemon;
 pub(crate) use http::{Reply, request};
 pub(crate) use manager::ServiceManager;
+pub(crate) use page::{Page, TAKEN};
 pub(crate) use ports::{Narrow, Nobody, Stuck};
 pub(crate) use process::{Process, domoflux, run};
 pub(crate) use servers::{Gate, Server, Sink, answers_after_fin, echo, echo_one};

@@ -83,7 +83,7 @@ mod tests {
         let events = Arc::new(Events::default());
         let report = Report::new("panel", Arc::clone(&events));
         let (health, now) = (Health::new("a.example:1".parse().unwrap()), Instant::now());
-        let kinds = || events.since(0).into_iter().map(|e| e.kind).collect::<Vec<_>>();
+        let kinds = || events.look(0, 100).events.into_iter().map(|e| e.kind).collect::<Vec<_>>();
         health.sent(&report, now);
         health.failed(&report, now, || "refused".to_owned());
         health.sent(&report, now);

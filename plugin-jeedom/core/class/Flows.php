@@ -1,0 +1,192 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Domoflux;
+
+/**
+ * Equipment as flows of the daemon: pushing one, pushing all, removing.
+ *
+ * A daemon that is away never keeps a person from saving or removing: what it missed, it gets at its start.
+ */
+final class Flows
+{
+    public const OWNER = 'jeedom';
+
+    public const PREFIX = 'jeedom-';
+
+    /** Setting of the plugin: flows whose equipment went while the daemon was away. */
+    private const GONE = 'goneFlows';
+
+    /**
+     * @return array<string, mixed> what `flow.apply` wants; without a spec nothing is to run
+     * @throws \Exception the spec is no JSON
+     */
+    public static function wanted(\domoflux $eqLogic): array
+    {
+        return [
+            'id' => $eqLogic->flowId(),
+            'kind' => $eqLogic->kind(),
+            'spec' => Kinds::spec($eqLogic->specText()),
+            'enabled' => (int) $eqLogic->getIsEnable() === 1,
+        ];
+    }
+
+    /**
+     * Before an equipment that runs is saved: a spec with errors is not.
+     *
+     * @throws \Exception with everything that is wrong
+     */
+    public static function refuseIfWrong(\domoflux $eqLogic): void
+    {
+        if ($eqLogic->specText() === '' || (int) $eqLogic->getIsEnable() !== 1) {
+            return;
+        }
+        $spec = Kinds::spec($eqLogic->specText());
+        try {
+            $problems = Kinds::check($eqLogic->flowId(), $eqLogic->kind(), $spec);
+        } catch (AwayException | RpcException $e) {
+            Notice::log('debug', 'not checked: ' . $e->getMessage());
+            return;
+        }
+        if ($problems !== []) {
+            $lines = array_map(static function (array $problem): string {
+                return ($problem['pointer'] === '' ? '' : ltrim($problem['pointer'], '/') . ' : ') . $problem['message'];
+            }, $problems);
+            // The core's page puts it into HTML.
+            throw new \Exception(htmlspecialchars(implode(' ; ', $lines), ENT_QUOTES, 'UTF-8'));
+        }
+    }
+
+    /** Makes the flow of an equipment what it was just saved as. */
+    public static function push(\domoflux $eqLogic): void
+    {
+        if ($eqLogic->specText() === '') {
+            return;
+        }
+        try {
+            $applied = Rpc::call('flow.apply', self::wanted($eqLogic) + ['owner' => self::OWNER]);
+            Commands::update($eqLogic, $applied['status'], null);
+        } catch (AwayException $e) {
+            Commands::away($eqLogic);
+            Notice::alert(sprintf(__('%s : enregistré, sera appliqué quand le démon tournera (%s)', __FILE__), $eqLogic->getName(), $e->getMessage()));
+        } catch (RpcException $e) {
+            self::notApplied($eqLogic, $e);
+        } catch (\Exception $e) {
+            Notice::alert($eqLogic->getName() . ' : ' . $e->getMessage(), 'danger');
+        }
+    }
+
+    /** The equipment is saved; its flow is not as it says. */
+    private static function notApplied(\domoflux $eqLogic, RpcException $error): void
+    {
+        if ($error->kind === 'invalid_spec' && (int) $eqLogic->getIsEnable() !== 1) {
+            // What can't run is not to run either.
+            self::remove($eqLogic);
+            return;
+        }
+        Notice::alert($eqLogic->getName() . ' : ' . $error->getMessage(), 'danger');
+        try {
+            Commands::update($eqLogic, Rpc::call('flow.status', ['id' => $eqLogic->flowId()]), null);
+        } catch (AwayException | RpcException $e) {
+            Commands::away($eqLogic);
+        }
+    }
+
+    /** Ends the flow of an equipment that goes, now or at the daemon's next start. */
+    public static function remove(\domoflux $eqLogic): void
+    {
+        Notice::mended($eqLogic->flowId());
+        try {
+            Rpc::call('flow.remove', ['id' => $eqLogic->flowId()]);
+        } catch (AwayException $e) {
+            $gone = self::gone();
+            $gone[] = $eqLogic->flowId();
+            \config::save(self::GONE, json_encode(array_values(array_unique($gone))), 'domoflux');
+            Notice::alert(sprintf(__('%s : son flux sera retiré quand le démon tournera (%s)', __FILE__), $eqLogic->getName(), $e->getMessage()));
+        } catch (RpcException $e) {
+            if ($e->kind !== 'unknown_flow') {
+                Notice::alert($eqLogic->getName() . ' : ' . $e->getMessage(), 'danger');
+            }
+        }
+    }
+
+    /**
+     * Makes the daemon's flows those of the equipment: after its start, and when somebody asks for it.
+     *
+     * @throws AwayException
+     * @throws RpcException
+     */
+    public static function pushAll(): void
+    {
+        self::removeGone();
+        $flows = [];
+        $names = [];
+        foreach (\eqLogic::byType('domoflux') as $eqLogic) {
+            if (!$eqLogic instanceof \domoflux || $eqLogic->specText() === '') {
+                continue;
+            }
+            try {
+                $flows[] = self::wanted($eqLogic);
+                $names[$eqLogic->flowId()] = $eqLogic->getName();
+            } catch (\Exception $e) {
+                Notice::log('error', $eqLogic->getName() . ' : ' . $e->getMessage());
+            }
+        }
+        try {
+            $done = Rpc::call('flow.sync', ['owner' => self::OWNER, 'flows' => $flows], 10.0);
+        } catch (RpcException $e) {
+            if ($e->kind !== 'would_remove_all') {
+                throw $e;
+            }
+            // A database that lost its equipment must not unplug an alarm.
+            Notice::keep('empty', __('Jeedom n\'a plus aucun équipement domoflux, le démon a encore des flux : ils continuent. Restaurez une sauvegarde, ou retirez-les avec « domoflux flow remove ».', __FILE__));
+            return;
+        }
+        Notice::mended('empty');
+        foreach ($done['failed'] as $failed) {
+            Notice::log('error', ($names[$failed['id']] ?? $failed['id']) . ' : ' . $failed['error']);
+        }
+        Notice::log('info', sprintf(
+            'flows: %d new, %d changed, %d as they were, %d removed, %d failed',
+            count($done['created']),
+            count($done['changed']),
+            count($done['unchanged']),
+            count($done['removed']),
+            count($done['failed'])
+        ));
+    }
+
+    /** The equipment of a flow, if it has one. */
+    public static function equipment(string $flowId): ?\domoflux
+    {
+        if (strncmp($flowId, self::PREFIX, strlen(self::PREFIX)) !== 0) {
+            return null;
+        }
+        $eqLogic = \eqLogic::byId(substr($flowId, strlen(self::PREFIX)));
+        return $eqLogic instanceof \domoflux ? $eqLogic : null;
+    }
+
+    /**
+     * @throws AwayException
+     */
+    private static function removeGone(): void
+    {
+        foreach (self::gone() as $id) {
+            try {
+                Rpc::call('flow.remove', ['id' => $id]);
+            } catch (RpcException $e) {
+                Notice::log('debug', $id . ': ' . $e->getMessage());
+            }
+        }
+        \config::remove(self::GONE, 'domoflux');
+    }
+
+    /** @return string[] */
+    private static function gone(): array
+    {
+        $gone = \config::byKey(self::GONE, 'domoflux', []);
+        $gone = is_string($gone) ? json_decode($gone, true) : $gone;
+        return is_array($gone) ? $gone : [];
+    }
+}
