@@ -33,6 +33,29 @@ final class Install
         }
     }
 
+    /**
+     * The core stops the daemon before it installs dependencies, at each update, too, and would start it again within five
+     * minutes.
+     */
+    public static function dependenciesDone(): void
+    {
+        if (posix_geteuid() === 0) {
+            // What root writes into Jeedom's cache, the web server could not replace.
+            $code = 'require ' . var_export((string) realpath(__DIR__ . '/../../../../core/php/core.inc.php'), true) . '; domoflux::dependancy_end();';
+            exec('runuser -u ' . escapeshellarg((string) \system::get('www-uid')) . ' -- php -r ' . escapeshellarg($code) . ' 2>&1', $output);
+            echo implode("\n", $output);
+            return;
+        }
+        if ((int) \config::byKey('deamonAutoMode', 'domoflux', 1) !== 1 || !\jeedom::isStarted() || Daemon::info()['state'] === 'ok') {
+            return;
+        }
+        try {
+            Daemon::start();
+        } catch (\Throwable $e) {
+            Notice::log('error', $e->getMessage());
+        }
+    }
+
     public static function remove(): void
     {
         foreach (['daemon', 'setup', 'empty'] as $topic) {
