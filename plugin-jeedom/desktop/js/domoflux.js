@@ -131,7 +131,7 @@
     }
   });
   root.addEventListener('keydown', (event) => {
-    if ((event.key === 'Enter' || event.key === ' ') && event.target.matches('div[data-domoflux-action]')) {
+    if ((event.key === 'Enter' || event.key === ' ') && event.target.matches('[role=button][data-domoflux-action]')) {
       event.preventDefault();
       event.target.click();
     }
