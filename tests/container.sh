@@ -337,10 +337,9 @@ jeedom() {
     does $setup
     grep -q "started $unit" "$work/output" || fail "setup.sh does not start what is enabled: $(cat "$work/output")"
     [ "$(property MainPID)" != 0 ] || fail "the instance does not run"
-    inside cat "/proc/$(property MainPID)/environ" | tr '\0' '\n' > "$work/environ"
-    for variable in DOMOFLUX_LISTEN=127.0.0.1:55999 DOMOFLUX_LOG_FORMAT=jeedom; do
-        grep -qx "$variable" "$work/environ" || fail "the daemon has not $variable"
-    done
+    inside grep -q '"port": *55999' /run/domoflux/jeedom/endpoint.json \
+        || fail "the API is not on the port that was configured: $(inside cat /run/domoflux/jeedom/endpoint.json)"
+    grep -qE '^\[[-0-9: ]+\]\[INFO\] domoflux .* started' "$log" || fail "the log is not in Jeedom's format: $(cat "$log")"
     web test -r /run/domoflux/jeedom/endpoint.json
     web test -r /var/lib/domoflux/jeedom/token
     echo "Jeedom: setup.sh installs and starts, and the web server may call the API"

@@ -558,8 +558,7 @@ remove_program() {
 # Folders and user, likewise. The owner of state that stays, stays.
 remove_rest() {
     if [ -e $manifest ] || [ -e $unit ] || has_package; then return; fi
-    drop_empty $etc
-    drop_empty $lib
+    for dir in $etc $lib /run/domoflux; do drop_empty "$dir"; done
     if [ ! -e $lib ] && getent passwd domoflux > /dev/null; then
         userdel domoflux
         say "removed the user domoflux"

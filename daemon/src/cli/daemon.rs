@@ -25,16 +25,16 @@ pub(super) struct Args {
     #[arg(long, default_value = "default", env = "DOMOFLUX_INSTANCE")]
     instance: String,
     /// Loopback address and port of the API; port 0 takes a free one, which endpoint.json tells.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", env = "DOMOFLUX_LISTEN")]
     listen: Option<SocketAddr>,
     /// Directory of the store and the token [default: $STATE_DIRECTORY, or the user's data directory].
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// How much is logged [default: info].
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, env = "DOMOFLUX_LOG_LEVEL")]
     log_level: Option<LogLevel>,
     /// How a log line looks [default: journal where systemd's journal reads it, else text].
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, env = "DOMOFLUX_LOG_FORMAT")]
     log_format: Option<Format>,
     /// File to log to instead of standard error; it may be emptied, renamed and removed at any time.
     #[arg(long, value_name = "FILE", env = "DOMOFLUX_LOG_FILE")]
