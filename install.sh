@@ -248,7 +248,7 @@ take_binary() {
 
 # ---- Putting it there
 
-# Lines of the manifest: "file PATH", "dir PATH" (made by us), "user NAME" (made by us).
+# Lines of the manifest: "file PATH", "dir PATH" (made by us), "user NAME" (made by us), "jeedom PLUGINS" (has our plugin).
 note() {
     case "
 $noted
@@ -341,20 +341,40 @@ put_user() {
     fi
 }
 
-# The plugins bring a setup.sh of their own. There are none in this version, and then nothing is done.
+# The plugins bring a setup.sh of their own, which also needs the right to write where the hosts look.
 put_plugins() {
-    if [ -f /var/www/html/core/class/jeedom.class.php ]; then put_plugin jeedom Jeedom /var/www/html/plugins; fi
+    if [ -f /var/www/html/core/class/jeedom.class.php ]; then put_jeedom /var/www/html/plugins; fi
     for dir in /opt/domoticz/plugins /home/*/domoticz/plugins; do
-        if [ -d "$dir" ]; then put_plugin domoticz Domoticz "$dir"; fi
+        if [ -d "$dir" ]; then put_domoticz "$dir"; fi
     done
 }
 
-put_plugin() { # folder, name, where the host looks for plugins
-    if [ -x "$here/plugin-$1/setup.sh" ]; then
-        run "$here/plugin-$1/setup.sh" "$3"
+jeedom_setup() { echo "$here/plugin-jeedom/resources/setup.sh"; }
+
+put_jeedom() { # where it looks for plugins
+    if [ ! -f "$here/plugin-jeedom/plugin_info/info.json" ]; then
+        say "Jeedom is here ($1); its plugin is not part of this version"
+    elif [ -z "$system" ]; then
+        say "Jeedom is here ($1); its plugin takes root to install"
     else
-        say "$2 is here ($3); its plugin is not part of this version"
+        run "$(jeedom_setup)" copy "$1" || fail "the plugin can't be put into $1, see above; the rest is not installed yet"
+        note "jeedom $1"
     fi
+}
+
+put_domoticz() {
+    if [ -x "$here/plugin-domoticz/setup.sh" ]; then
+        run "$here/plugin-domoticz/setup.sh" "$1"
+    else
+        say "Domoticz is here ($1); its plugin is not part of this version"
+    fi
+}
+
+# With the instance that it drives, and before the binary goes.
+remove_plugins() {
+    echo "$was" | sed -n 's/^jeedom //p' | while read -r path; do
+        if [ -d "$path/domoflux" ]; then run "$(jeedom_setup)" uncopy "$path" ${purge:+--purge}; fi
+    done
 }
 
 # What an earlier version installed and this one does not have.
@@ -461,6 +481,7 @@ remove_tree() {
 
 uninstall() {
     if [ -r "$manifest" ]; then
+        remove_plugins
         if grep -qx "file $unit" "$manifest" && ! has_package; then stop_instances; fi
         # The manifest last: an interrupted run can be repeated.
         for path in $(echo "$was" | sed -n 's/^file //p' | grep -vxF "$manifest") "$manifest"; do remove_file "$path"; done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes what a release consists of, from the last commit: an archive and a Debian package for each architecture, and their
-# SHA-256 sums. `resources/release.sh --help` has the options, docs/installing.md how to use the result.
+# Makes what a release consists of, from the last commit: an archive and a Debian package for each architecture, the plugin
+# for Jeedom with all binaries, and their SHA-256 sums. `resources/release.sh --help` has the options, docs/installing.md how to use the result.
 #
 # Everything is compiled in a root of its own, a Debian 13 made by debootstrap: with Debian's Rust, whose standard library
 # Debian has for arm64 and armhf too, and with Zig as C compiler and linker, which links against any old glibc. So no
@@ -25,8 +25,8 @@ usage() {
     cat << 'TEXT'
 usage: resources/release.sh [options]
 
-Makes domoflux-<version>-linux-<arch>.tar.gz, domoflux_<version>-<revision>_<arch>.deb, BUILDINFO and SHA256SUMS from the
-last commit, and checks them. Runs as root on Debian 12 or 13, amd64, and needs debootstrap and git. The first run fetches
+Makes domoflux-<version>-linux-<arch>.tar.gz, domoflux_<version>-<revision>_<arch>.deb, domoflux-jeedom-<version>.zip,
+BUILDINFO and SHA256SUMS from the last commit, and checks them. Runs as root on Debian 12 or 13, amd64, and needs debootstrap and git. The first run fetches
 about 700 MB from Debian, PyPI and crates.io, and keeps 3 GB in the cache.
 
   --arch LIST       amd64, arm64, armv7 (armhf is the same), or several with commas [all three]
@@ -36,6 +36,10 @@ about 700 MB from Debian, PyPI and crates.io, and keeps 3 GB in the cache.
   --mirror URL      Debian mirror; one of snapshot.debian.org makes the same root again [http://deb.debian.org/debian]
   --ca FILE         certificates to trust, when a proxy has its own [$SSL_CERT_FILE]
   --cargo-config F  a cargo configuration to use, for another registry or a proxy [none]
+  --branch NAME     also commit Jeedom's plugin to this local branch, whose root it is; nothing is pushed
+  --jeedom-only     build nothing; make Jeedom's zip from the files that are here, committed or not, and the archives in
+                    --out. Needs no root and no debootstrap
+  --binaries DIR    with --jeedom-only: the binaries are <arch>/domoflux below DIR, for one architecture or more
   --check           build nothing; check the result that is there: sums, glibc, lintian, and the demo, under qemu
   --dry-run         say what would be done
   --help            this text
@@ -58,7 +62,7 @@ wrong_use() {
 say() { echo "release: $*"; }
 
 arches=() out=dist cache=${CARGO_TARGET_DIR:-target}/release-root revision=1 mirror=http://deb.debian.org/debian
-ca=${SSL_CERT_FILE:-} cargo_config='' check_only='' dry_run=''
+ca=${SSL_CERT_FILE:-} cargo_config='' check_only='' dry_run='' branch='' jeedom_only='' binaries=''
 
 add_arches() {
     local one
@@ -76,12 +80,13 @@ options() {
     while [ $# -gt 0 ]; do
         case $1 in
             --check) check_only=1 ;;
+            --jeedom-only) jeedom_only=1 ;;
             --dry-run) dry_run=1 ;;
             --help | -h)
                 usage
                 exit 0
                 ;;
-            --arch | --out | --cache | --revision | --mirror | --ca | --cargo-config)
+            --arch | --out | --cache | --revision | --mirror | --ca | --cargo-config | --branch | --binaries)
                 [ $# -ge 2 ] || wrong_use "$1 needs a value"
                 case $1 in
                     --arch) add_arches "$2" ;;
@@ -91,6 +96,8 @@ options() {
                     --mirror) mirror=$2 ;;
                     --ca) ca=$2 ;;
                     --cargo-config) cargo_config=$2 ;;
+                    --branch) branch=$2 ;;
+                    --binaries) binaries=$2 ;;
                 esac
                 shift
                 ;;
@@ -100,6 +107,8 @@ options() {
     done
     [ ${#arches[@]} -gt 0 ] || arches=("${all[@]}")
     [[ $revision =~ ^[0-9a-z.+~]+$ ]] || wrong_use "--revision takes digits, letters, and . + ~"
+    [ -z "$binaries" ] || [ -n "$jeedom_only" ] || wrong_use "--binaries goes with --jeedom-only"
+    [ -z "$jeedom_only" ] || [ -z "$check_only$dry_run" ] || wrong_use "--jeedom-only goes neither with --check nor with --dry-run"
 }
 
 prerequisites() {
@@ -199,6 +208,103 @@ build() {
     say "$arch took $((SECONDS - started)) s"
 }
 
+# ---- Jeedom's plugin
+
+zip_of() { echo "domoflux-jeedom-$version.zip"; }
+
+# The binaries of the archives that are there, as <arch>/domoflux in $1.
+unpack_binaries() {
+    local arch archive
+    for arch in "${all[@]}"; do
+        archive=$out/$(archive_of "$arch")
+        if [ ! -e "$archive" ]; then continue; fi
+        mkdir -p "$1/$arch"
+        tar -xOzf "$archive" "domoflux-$version-linux-$arch/domoflux" > "$1/$arch/domoflux"
+    done
+}
+
+# The sources in $1: those of the commit, or with --jeedom-only the files that are here, and not what git ignores.
+put_plugin_source() {
+    local paths=(plugin-jeedom resources LICENSE)
+    mkdir "$1"
+    if [ -n "$jeedom_only" ]; then
+        git ls-files -z --cached --others --exclude-standard --deduplicate "${paths[@]}" \
+            | { while IFS= read -r -d '' file; do if [ -e "$file" ]; then printf '%s\0' "$file"; fi; done; } \
+            | tar --null -T - -cf - | tar -xf - -C "$1"
+    else
+        git archive --format=tar "$commit" "${paths[@]}" | tar -xf - -C "$1"
+    fi
+}
+
+# python3 of the root, so that the same zlib packs; with --jeedom-only that of this machine.
+pack() {
+    if [ -n "$jeedom_only" ]; then
+        resources/release/jeedom-zip.py "$1" "$2" "$epoch"
+    else
+        rm -rf "$root/out" && mkdir "$root/out"
+        cp -r "$1" "$root/out/plugin"
+        inside python3 /src/resources/release/jeedom-zip.py /out/plugin /out/plugin.zip "$epoch"
+        cp "$root/out/plugin.zip" "$2"
+    fi
+}
+
+make_jeedom() {
+    local arch
+    if [ -z "$jeedom_only" ]; then
+        for arch in "${all[@]}"; do
+            if [ ! -e "$out/$(archive_of "$arch")" ]; then
+                say "no $(zip_of): it takes the archives of all architectures, and $arch is missing"
+                return
+            fi
+        done
+    fi
+    temp=$(mktemp -d)
+    trap 'rm -rf "$temp"' EXIT
+    put_plugin_source "$temp/source"
+    if [ ! -d "$temp/source/plugin-jeedom" ]; then fail "there is no plugin-jeedom"; fi
+    if [ -z "$binaries" ]; then
+        binaries=$temp/binaries
+        mkdir "$binaries"
+        unpack_binaries "$binaries"
+    fi
+    "$temp/source/resources/release/jeedom.sh" "$temp/source" "$binaries" "$temp/stage" "$version"
+    mkdir -p "$out"
+    pack "$temp/stage" "$out/$(zip_of)"
+    # Jeedom takes 100 MB; what a person uploads to a Raspberry Pi should be far from it.
+    [ "$(stat -c %s "$out/$(zip_of)")" -lt 60000000 ] || fail "$(zip_of) is larger than 60 MB"
+    say "$(zip_of): $(stat -c %s "$out/$(zip_of)") bytes"
+    if [ -n "$branch" ]; then commit_branch; fi
+}
+
+# The plugin as a branch of its own, without touching what is checked out. Jeedom's source "GitHub" takes it from there.
+commit_branch() {
+    local ref=refs/heads/$branch tree parent=() new
+    git check-ref-format "$ref" || fail "\"$branch\" is no name of a branch"
+    if git worktree list --porcelain | grep -qxF "branch $ref"; then fail "the branch $branch is checked out: choose another"; fi
+    if git rev-parse -q --verify "$ref" > /dev/null; then
+        git cat-file -e "$ref:plugin_info/info.json" 2> /dev/null \
+            || fail "the branch $branch has something else than the plugin in it: choose another"
+        parent=(-p "$(git rev-parse "$ref")")
+    fi
+    # --force: a .gitignore of the person must not leave binaries out.
+    (
+        export GIT_INDEX_FILE=$temp/index GIT_WORK_TREE=$temp/stage
+        GIT_DIR=$(git rev-parse --absolute-git-dir)
+        export GIT_DIR
+        cd "$temp/stage" && git -c core.autocrlf=false -c core.fileMode=true add --all --force . && git write-tree > "$temp/tree"
+    )
+    tree=$(cat "$temp/tree")
+    if [ ${#parent[@]} -gt 0 ] && [ "$(git rev-parse "$ref^{tree}")" = "$tree" ]; then
+        say "the branch $branch has it already"
+        return
+    fi
+    # The dates of the sources' commit, so that the same commit gives the same branch.
+    new=$(GIT_AUTHOR_DATE="@$epoch +0000" GIT_COMMITTER_DATE="@$epoch +0000" \
+        git commit-tree "${parent[@]}" -m "domoflux $version for Jeedom" -m "From commit $commit." "$tree")
+    git update-ref "$ref" "$new"
+    say "the branch $branch is at $new; nothing was pushed"
+}
+
 write_buildinfo() {
     {
         echo "domoflux $version, commit $commit"
@@ -209,9 +315,9 @@ write_buildinfo() {
 }
 
 write_sums() {
-    local files=(BUILDINFO) file
+    local files=() file
     # Those of this version only, so that remains of another one don't look like a part of it.
-    for file in "$out/domoflux-$version-linux-"*.tar.gz "$out/domoflux_$version-${revision}_"*.deb; do
+    for file in "$out/BUILDINFO" "$out/$(zip_of)" "$out/domoflux-$version-linux-"*.tar.gz "$out/domoflux_$version-${revision}_"*.deb; do
         if [ -e "$file" ]; then files+=("${file##*/}"); fi
     done
     (cd "$out" && printf '%s\n' "${files[@]}" | LC_ALL=C sort | xargs sha256sum > SHA256SUMS)
@@ -229,6 +335,23 @@ check() {
         cp "${files[@]}" "$root/out/"
         inside bash /src/resources/release/check.sh "$arch"
     done
+    if [ -e "$out/$(zip_of)" ]; then check_jeedom; fi
+}
+
+# As Jeedom unpacks it: plugin_info at the top, sums that fit, and the binaries of the archives.
+check_jeedom() {
+    local arch dir=$root/out/jeedom
+    cp "$out/$(zip_of)" "$root/out/"
+    inside python3 -m zipfile -e "/out/$(zip_of)" /out/jeedom
+    for file in plugin_info/info.json plugin_info/packages.json core/config/kinds.json resources/setup.sh; do
+        [ -s "$dir/$file" ] || fail "$(zip_of) has no $file"
+    done
+    (cd "$dir/resources/bin" && sha256sum --quiet -c SHA256SUMS) || fail "the sums in $(zip_of) do not fit"
+    for arch in "${arches[@]}"; do
+        tar -xOzf "$out/$(archive_of "$arch")" "domoflux-$version-linux-$arch/domoflux" | cmp - "$dir/resources/bin/$arch/domoflux" \
+            || fail "archive and $(zip_of) have different binaries for $arch"
+    done
+    say "$(zip_of) is as Jeedom wants it"
 }
 
 # What sudo's root made belongs to who called it.
@@ -240,6 +363,7 @@ plan() {
     say "would build for ${arches[*]} from commit $commit ($version), in $root, linked against glibc $glibc, into $out:"
     local arch
     for arch in "${arches[@]}"; do printf '  %s\n' "$(archive_of "$arch")" "$(deb_of "$arch")"; done
+    if [ ${#arches[@]} = 3 ]; then printf '  %s\n' "$(zip_of)"; fi
     printf '  %s\n' BUILDINFO SHA256SUMS
     if [ "$(cat "$root/recipe" 2> /dev/null)" = "$(recipe)" ]; then
         say "$root is there"
@@ -260,11 +384,17 @@ if [ -n "$dry_run" ]; then
     plan
     exit 0
 fi
+if [ -n "$jeedom_only" ]; then
+    make_jeedom
+    write_sums
+    exit 0
+fi
 prerequisites
 make_root
 put_source
 if [ -z "$check_only" ]; then
     for arch in "${arches[@]}"; do build "$arch"; done
+    make_jeedom
     write_buildinfo
     write_sums
 fi

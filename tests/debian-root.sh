@@ -55,7 +55,8 @@ release_layout() {
     "$1" completions zsh > "$2/completions/_domoflux"
     "$1" completions fish > "$2/completions/domoflux.fish"
     cp install.sh LICENSE README.md "$2/"
-    cp "resources/domoflux@.service" resources/domoflux.sysusers resources/example.toml "$2/resources/"
+    cp "resources/domoflux@.service" resources/domoflux.sysusers resources/example.toml resources/kinds.json "$2/resources/"
+    if [ -d plugin-jeedom ]; then cp -r plugin-jeedom "$2/"; fi
     write_sums "$2"
 }
 
@@ -64,4 +65,30 @@ write_sums() {
     rm -f "$1/SHA256SUMS"
     (cd "$1" && find . -type f -printf '%P\0' | xargs -0 sha256sum) > "$1.sums"
     mv "$1.sums" "$1/SHA256SUMS"
+}
+
+# A Jeedom in the root $1, as far as setup.sh looks at one.
+fake_jeedom() {
+    mkdir -p "$1"/var/www/html/{core/class,plugins,log}
+    echo '<?php' > "$1/var/www/html/core/class/jeedom.class.php"
+    chmod -R 775 "$1/var/www/html"
+    # www-data has the same number in every Debian.
+    chown -R 33:33 "$1/var/www/html"
+}
+
+# The plugin in the root $1, as Jeedom unpacks its zip, with the binary $2.
+jeedom_plugin() {
+    local arch
+    arch=$(dpkg --print-architecture)
+    if [ "$arch" = armhf ]; then arch=armv7; fi
+    mkdir -p "$1.zip/bin/$arch"
+    cp "$2" "$1.zip/bin/$arch/domoflux"
+    resources/release.sh --jeedom-only --binaries "$1.zip/bin" --out "$1.zip" > "$1.zip/log" 2>&1 || {
+        cat "$1.zip/log" >&2
+        return 1
+    }
+    python3 -m zipfile -e "$1.zip"/*.zip "$1/var/www/html/plugins/domoflux"
+    rm -r "$1.zip"
+    chmod -R 775 "$1/var/www/html/plugins/domoflux"
+    chown -R 33:33 "$1/var/www/html/plugins"
 }

@@ -21,6 +21,7 @@ const METHODS: &[&str] = &[
     "flow.counters",
     "flow.kinds",
     "flow.list",
+    "flow.probe",
     "flow.remove",
     "flow.reset_counters",
     "flow.restart",

@@ -35,6 +35,7 @@ mod mirror_udp_load;
 mod mirror_udp_machine;
 mod mirror_udp_trouble;
 mod neighbours;
+mod probes;
 mod reload;
 mod service;
 mod store;

@@ -76,8 +76,12 @@ archive() {
     documents "$dir"
     # The layout of the tree, so that install.sh and the links of the documents work in both.
     cp -r /src/docs /src/README.md /src/CHANGELOG.md /src/LICENSE "$dir/"
+    if [ -d /src/plugin-jeedom ]; then
+        cp -r /src/plugin-jeedom "$dir/"
+        rm -rf "$dir/plugin-jeedom/tests"
+    fi
     install -m 755 /src/install.sh "$dir/install.sh"
-    install -m 644 "$here/domoflux@.service" "$here/domoflux.sysusers" "$here/example.toml" "$dir/resources/"
+    install -m 644 "$here/domoflux@.service" "$here/domoflux.sysusers" "$here/example.toml" "$here/kinds.json" "$dir/resources/"
     chmod -R u=rwX,go=rX "$dir"
     (cd "$dir" && find . -type f ! -name SHA256SUMS -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum) > /stage/SHA256SUMS
     mv /stage/SHA256SUMS "$dir/"

@@ -1,11 +1,12 @@
 //! The table of kinds. A new kind is one folder and one line here; forms, commands, documents, the command line and
 //! the generic tests come from the table.
 
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::check::{Problems, read_spec};
 use super::schema::schema_of;
-use super::{CounterDef, Flow, Spec};
+use super::{CounterDef, Finding, Flow, Prober, Spec};
 use crate::i18n;
 use crate::mirror;
 
@@ -23,6 +24,10 @@ pub trait FlowKind: Sync {
     fn schema(&self) -> Value;
     /// Reads a spec; the answer is the flow, or everything that is wrong.
     fn build(&self, spec: &Value) -> Result<Box<dyn Flow>, Problems>;
+    /// Reads a spec and tries out its addresses; the answer is what will be found, or everything that is wrong with it.
+    fn probe(&self, _spec: &Value, _prober: Prober) -> Result<BoxFuture<'static, Vec<Finding>>, Problems> {
+        Ok(Box::pin(std::future::ready(Vec::new())))
+    }
 }
 
 struct Kind<S: Spec> {
@@ -55,6 +60,10 @@ impl<S: Spec> FlowKind for Kind<S> {
 
     fn build(&self, spec: &Value) -> Result<Box<dyn Flow>, Problems> {
         Ok(Box::new(S::Flow::from(read_spec::<S>(spec)?)))
+    }
+
+    fn probe(&self, spec: &Value, prober: Prober) -> Result<BoxFuture<'static, Vec<Finding>>, Problems> {
+        Ok(read_spec::<S>(spec)?.probe(prober))
     }
 }
 

@@ -12,6 +12,7 @@ mod events;
 mod kept;
 mod kind;
 mod means;
+mod probe;
 mod registry;
 mod report;
 mod schema;
@@ -41,6 +42,7 @@ pub use events::{Event, EventKind, Events, KEPT as EVENTS_KEPT, Polled};
 pub use kept::Kept;
 pub use kind::{FlowKind, KINDS, describe_kinds, find_kind};
 pub use means::Means;
+pub use probe::{Finding, Prober};
 pub(crate) use registry::name_problem;
 pub use registry::{Applied, FlowSpec, Flows, RegistryError, Synced};
 pub use report::{LastError, Report};
@@ -65,6 +67,11 @@ pub trait Spec: DeserializeOwned + JsonSchema + Send + 'static {
 
     /// What is wrong although every field can be read by itself.
     fn check(&self) -> Vec<Problem>;
+
+    /// Tries out the addresses in it, without starting anything.
+    fn probe(&self, _prober: Prober) -> BoxFuture<'static, Vec<Finding>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
 }
 
 /// What a flow gets to work with. It is the same for every attempt, but for the token.

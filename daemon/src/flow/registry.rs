@@ -9,15 +9,20 @@ use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::means::Means;
+use super::probe::PROBE_WITHIN;
 use super::supervisor::{Refused, Supervisor};
-use super::{CounterValues, Counters, Event, EventKind, FlowError, FlowKind, FlowStatus, KINDS, Problem, Problems, find_kind};
+use super::{CounterValues, Counters, Event, EventKind, Finding, FlowError, FlowKind, FlowStatus, KINDS, Prober, Problem, Problems, find_kind};
 use crate::store::{FlowRow, StoreError};
 
 /// How many flows one daemon takes.
 const MOST_FLOWS: usize = 1000;
+
+/// How many specs are tried out at the same time.
+const MOST_PROBES: usize = 4;
 
 /// How long connections that are cut may take to be gone.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
@@ -39,6 +44,7 @@ pub struct Flows {
     unsaved: Mutex<HashSet<String>>,
     /// Set once everything is drained: nothing starts after that.
     closed: AtomicBool,
+    probing: Semaphore,
 }
 
 /// A flow as its owner wants it.
@@ -132,9 +138,18 @@ pub enum RegistryError {
         /// How many flows it has.
         count: usize,
     },
+    /// Others are trying out specs.
+    #[error("{MOST_PROBES} specs are being tried out: try again in a moment")]
+    Busy,
     /// The daemon is about to end.
     #[error("the daemon is stopping")]
     Stopping,
+    /// Trying out a spec took too long.
+    #[error("nothing is found within {seconds} s: try again")]
+    Slow {
+        /// How long was waited.
+        seconds: u64,
+    },
     /// The flow is turned off.
     #[error("flow {id:?} is disabled: enable it first")]
     Disabled {
@@ -164,6 +179,7 @@ impl Flows {
             saved: Mutex::default(),
             unsaved: Mutex::default(),
             closed: AtomicBool::new(false),
+            probing: Semaphore::new(MOST_PROBES),
         })
     }
 
@@ -228,6 +244,22 @@ impl Flows {
             Err(problem) => problems.push(problem),
         }
         problems
+    }
+
+    /// Tries out the addresses of a spec that is, or would be, that of flow `id`; nothing is started.
+    pub async fn probe(&self, id: Option<&str>, kind: &str, spec: &Value) -> Result<Vec<Finding>, RegistryError> {
+        let problems = self.check(id, kind, spec);
+        if !problems.is_empty() {
+            return Err(RegistryError::Request { problems: Problems(problems) });
+        }
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(RegistryError::Stopping);
+        }
+        let Ok(Ok(_place)) = timeout(PROBE_WITHIN, self.probing.acquire()).await else { return Err(RegistryError::Busy) };
+        let prober = Prober::new(Arc::clone(&self.means.listeners), id);
+        let probing = known_kind(kind).map_err(|problem| Problems(vec![problem])).and_then(|kind| kind.probe(spec, prober));
+        let probing = probing.map_err(|problems| RegistryError::Request { problems })?;
+        timeout(PROBE_WITHIN, probing).await.map_err(|_| RegistryError::Slow { seconds: PROBE_WITHIN.as_secs() })
     }
 
     /// Creates or changes a flow.

@@ -10,6 +10,7 @@ mod counters;
 mod flow;
 mod leg;
 mod patience;
+mod probe;
 mod proxy;
 mod relay;
 mod search;

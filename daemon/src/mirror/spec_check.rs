@@ -1,8 +1,11 @@
 //! What is wrong with a mirror's spec although every field can be read by itself.
 
+use futures_util::future::BoxFuture;
+
 use super::MirrorFlow;
+use super::probe;
 use super::spec::{MirrorLeg, MirrorSpec, Protocol, ProxyProtocol, WhenFull};
-use crate::flow::{Problem, Spec};
+use crate::flow::{Finding, Prober, Problem, Spec};
 use crate::net::{Address, Network};
 
 impl Spec for MirrorSpec {
@@ -41,6 +44,10 @@ impl Spec for MirrorSpec {
         }
         self.check_targets(&mut problems);
         problems
+    }
+
+    fn probe(&self, prober: Prober) -> BoxFuture<'static, Vec<Finding>> {
+        probe::probe(self, prober)
     }
 }
 

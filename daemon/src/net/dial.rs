@@ -133,6 +133,27 @@ impl Dialler {
     }
 }
 
+/// Where datagrams for `address` would go, if it has an address and there is a way. None is sent.
+pub(crate) async fn can_send_to(address: &Address, within: Duration) -> Result<SocketAddr, DialError> {
+    let fail = |why: String| DialError { address: address.clone(), tried: Vec::new(), why: Some(why), ours: false };
+    let found = match address.literal() {
+        Some(literal) => vec![literal],
+        None => match tokio::time::timeout(within, resolve(address.host())).await {
+            Ok(found) => found.map_err(fail)?.into_iter().map(|ip| SocketAddr::new(ip, address.port())).collect(),
+            Err(_) => return Err(fail(format!("its name was not resolved within {} s", within.as_secs_f32()))),
+        },
+    };
+    let mut tried = Vec::new();
+    for at in found {
+        match Socket::new(Domain::for_address(at), Type::DGRAM, None).and_then(|socket| socket.connect(&at.into())) {
+            Ok(()) => return Ok(at),
+            Err(error) => tried.push((at, reason(&error))),
+        }
+    }
+    let why = tried.is_empty().then(|| "its name has no address".to_owned());
+    Err(DialError { address: address.clone(), tried, why, ours: false })
+}
+
 /// Whether the kernel had nothing to ask with.
 fn is_ours(error: &io::Error) -> bool {
     let used_up = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];

@@ -80,6 +80,11 @@ impl Listeners {
         self.udp.lease(flow, address.0, UdpEnd::bind)
     }
 
+    /// Whether `flow` could listen on `address`, and whether it does so already. Nobody can connect meanwhile.
+    pub fn try_out(&self, flow: Option<&str>, address: ListenAddress, udp: bool) -> Result<bool, FlowError> {
+        if udp { self.udp.try_out(flow, address.0, Type::DGRAM) } else { self.tcp.try_out(flow, address.0, Type::STREAM) }
+    }
+
     /// Closes the sockets of `flow` that nothing leases any more.
     pub fn sweep(&self, flow: &str) {
         self.tcp.sweep(flow);
@@ -118,6 +123,26 @@ impl<S> Sockets<S> {
         Ok(Lease(entry))
     }
 
+    fn try_out(&self, flow: Option<&str>, address: SocketAddr, kind: Type) -> Result<bool, FlowError> {
+        let fail = |reason: String| Err(FlowError::Listen { address, reason });
+        // Held until the socket is closed again, so that no flow finds its address taken by this.
+        let entries = self.entries();
+        let at_port = || entries.values().filter(|e| address.port() != 0 && e.bound.port() == address.port());
+        let is_ours = |entry: &Arc<Entry<S>>| flow == Some(entry.flow.as_str());
+        if at_port().any(|e| is_ours(e) && e.bound == address) {
+            return Ok(true);
+        }
+        if let Some(entry) = entries.get(&Key { address, any_port_of: None }) {
+            return fail(format!("flow {:?} listens there", entry.flow));
+        }
+        match try_bind(address, kind) {
+            Ok(()) => Ok(false),
+            // An edit closes what overlaps with it first.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && at_port().next().is_some() && at_port().all(is_ours) => Ok(true),
+            Err(error) => fail(explain(&entries, address, &error)),
+        }
+    }
+
     fn sweep(&self, flow: &str) {
         self.entries().retain(|_, entry| entry.flow != flow || entry.leases.load(Ordering::Relaxed) > 0);
     }
@@ -140,6 +165,16 @@ fn explain<S>(entries: &HashMap<Key, Arc<Entry<S>>>, address: SocketAddr, error:
         }
         _ => reason(error),
     }
+}
+
+/// Binds as a listening socket would be, and closes it again. It never listens.
+fn try_bind(address: SocketAddr, kind: Type) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(kind == Type::STREAM)?;
+    socket.bind(&address.into())
 }
 
 fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {

@@ -20,6 +20,7 @@ pub use address::{Address, ListenAddress};
 pub use addresses::Addresses;
 pub use budget::Budget;
 pub(crate) use datagrams::{Batch, Sent, send_from, send_on};
+pub(crate) use dial::can_send_to;
 pub use dial::{DialError, Dialler};
 pub(crate) use held::Held;
 pub(crate) use listen::canonical;

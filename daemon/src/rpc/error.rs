@@ -33,6 +33,8 @@ pub enum ErrorKind {
     UnknownVersion,
     /// The daemon is about to end.
     Stopping,
+    /// Others are doing the same; it may work a moment later.
+    Busy,
 }
 
 impl ErrorKind {
@@ -50,6 +52,7 @@ impl ErrorKind {
         Self::NotSaved,
         Self::UnknownVersion,
         Self::Stopping,
+        Self::Busy,
     ];
 
     /// The code and the name.
@@ -67,6 +70,7 @@ impl ErrorKind {
             Self::NotSaved => (9, "not_saved"),
             Self::UnknownVersion => (10, "unknown_version"),
             Self::Stopping => (11, "stopping"),
+            Self::Busy => (12, "busy"),
         }
     }
 
@@ -86,6 +90,7 @@ impl ErrorKind {
             Self::CannotOpen => "The flow can't be opened. data.listed as for cannot_listen.",
             Self::NotSaved => "The change is made but could not be saved.",
             Self::Stopping => "The daemon is about to end.",
+            Self::Busy => "Too many calls want the same at once: try again in a moment.",
             Self::UnknownVersion => "The client asks for a version of the API that this daemon does not speak.",
         }
     }
@@ -134,6 +139,7 @@ impl From<RegistryError> for ErrorObjectOwned {
                     _ => ErrorKind::CannotOpen.object(message, json!({ "fault": fault, "listed": listed })),
                 }
             }
+            RegistryError::Busy | RegistryError::Slow { .. } => ErrorKind::Busy.object(message, json!({})),
             RegistryError::Stopping => ErrorKind::Stopping.object(message, json!({})),
             RegistryError::Store(_) => ErrorKind::NotSaved.object(message, json!({})),
         }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::table::MethodTable;
 use super::{API_MIN, API_VERSION, Daemon, ErrorKind};
-use crate::flow::{Applied, CounterValues, Event, FlowSpec, FlowStatus, Problem, describe_kinds};
+use crate::flow::{Applied, CounterValues, Event, Finding, FlowSpec, FlowStatus, Problem, describe_kinds};
 use crate::jeedom::CallbackStatus;
 use crate::log::{Line, LogLevel};
 
@@ -67,6 +67,16 @@ Kinds {
 params!(/// A spec to look at.
 Check {
     /// The id that the flow would have.
+    #[serde(default)]
+    id: Option<String>,
+    /// Its kind.
+    kind: String,
+    /// Its spec.
+    spec: Value,
+});
+params!(/// A spec to try out.
+Probe {
+    /// The flow that has the spec, or would have it: what it listens on already is no obstacle.
     #[serde(default)]
     id: Option<String>,
     /// Its kind.
@@ -182,6 +192,13 @@ struct CheckResult {
     problems: Vec<Problem>,
 }
 
+/// What was found.
+#[derive(Serialize, JsonSchema)]
+struct ProbeResult {
+    /// What was found about each address in the spec, in the order of the form.
+    findings: Vec<Finding>,
+}
+
 /// What was done.
 #[derive(Serialize, JsonSchema)]
 struct ApplyResult {
@@ -251,6 +268,11 @@ fn flow_methods(table: &mut MethodTable) {
         let problems = d.flows.check(p.id.as_deref(), &p.kind, &p.spec);
         Ok(CheckResult { ok: problems.is_empty(), problems })
     });
+    table.add_waiting(
+        "flow.probe",
+        "Try out the addresses of a spec: whether they can be listened on, and whether they answer. Takes up to 8 s; nothing is started, and nothing is sent.",
+        |d, p: Probe| async move { Ok(ProbeResult { findings: d.flows.probe(p.id.as_deref(), &p.kind, &p.spec).await? }) },
+    );
     table.add(
         "flow.apply",
         "Create or change a flow. An edit leaves no gap, and running connections finish under the old spec.",

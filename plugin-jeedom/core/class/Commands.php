@@ -211,11 +211,22 @@ final class Commands
         if ($changed !== []) {
             foreach ($eqLogic->getCmd('info') as $cmd) {
                 if (isset($changed[$cmd->getLogicalId()])) {
-                    $eqLogic->checkAndUpdateCmd($cmd, $changed[$cmd->getLogicalId()]);
+                    self::fillCounter($eqLogic, $cmd, $changed[$cmd->getLogicalId()]);
                 }
             }
         }
         return $counters + $before;
+    }
+
+    private static function fillCounter(\domoflux $eqLogic, \cmd $cmd, int $value): void
+    {
+        if ($value === 0 && $cmd->execCmd() === '') {
+            // The first value of a new command. As an event, thirty of them would take half a second.
+            $now = date('Y-m-d H:i:s');
+            $cmd->setCache(['value' => 0, 'valueDate' => $now, 'collectDate' => $now]);
+        } else {
+            $eqLogic->checkAndUpdateCmd($cmd, $value);
+        }
     }
 
     /**

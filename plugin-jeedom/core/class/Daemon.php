@@ -57,12 +57,12 @@ final class Daemon
         if ($missing !== '') {
             throw new \Exception($missing);
         }
-        self::stop();
         Notice::log('info', __('Démarrage du démon', __FILE__));
         try {
             if (Setup::hasSystemd()) {
-                Setup::run('configure', (string) self::port());
-                Setup::run('start');
+                Setup::run('configure', (string) self::port(), self::logLevel(), date_default_timezone_get());
+                Setup::run((int) \config::byKey('deamonAutoMode', 'domoflux', 1) === 1 ? 'enable' : 'disable');
+                Setup::run(self::hasAnotherPort() ? 'restart' : 'start');
             } else {
                 self::supervise();
             }
@@ -99,7 +99,7 @@ final class Daemon
             self::end($pid);
             return;
         }
-        if (Setup::hasSystemd()) {
+        if (Setup::hasSystemd() && Setup::missing() === '') {
             Setup::run('stop');
         }
     }
@@ -141,16 +141,35 @@ final class Daemon
 
     private static function supervise(): void
     {
+        $listen = '127.0.0.1:' . self::port();
+        $pid = self::supervisor();
+        if ($pid > 0) {
+            // It may do its work and only lack the port of its API: an alarm's connection is not cut for that.
+            if (in_array($listen, self::commandLine($pid), true)) {
+                return;
+            }
+            self::end($pid);
+        }
         $command = [
             Setup::binary(), 'daemon', '--supervise', '--instance', 'jeedom',
             '--state-dir', Setup::stateDir(),
-            '--listen', '127.0.0.1:' . self::port(),
+            '--listen', $listen,
             '--log-format', 'jeedom',
             '--log-level', self::logLevel(),
             '--pid-file', self::pidFile(),
         ];
         $line = implode(' ', array_map('escapeshellarg', $command));
+        // The log's times are those that Jeedom shows.
+        putenv('TZ=' . date_default_timezone_get());
         exec($line . ' >> ' . escapeshellarg(\log::getPathToLog(self::LOG)) . ' 2>&1 < /dev/null &');
+    }
+
+    /** Whether the service that runs was started with another port than the one that is set now. */
+    private static function hasAnotherPort(): bool
+    {
+        $pid = (int) exec('systemctl show -p MainPID --value domoflux@jeedom.service 2>/dev/null');
+        $environment = $pid > 0 ? (string) exec(\system::getCmdSudo() . 'cat /proc/' . $pid . '/environ 2>/dev/null') : '';
+        return $pid > 0 && strpos("\0" . $environment, "\0DOMOFLUX_LISTEN=127.0.0.1:" . self::port() . "\0") === false;
     }
 
     private static function pidFile(): string
@@ -162,9 +181,14 @@ final class Daemon
     private static function supervisor(): int
     {
         $pid = (int) trim((string) @file_get_contents(self::pidFile()));
-        $command = $pid > 1 ? (string) @file_get_contents("/proc/$pid/cmdline") : '';
         // The file may be older than the process that has its number now.
-        return strpos($command, '--supervise') !== false && strpos($command, 'domoflux') !== false ? $pid : 0;
+        return $pid > 1 && in_array('--supervise', self::commandLine($pid), true) ? $pid : 0;
+    }
+
+    /** @return string[] */
+    private static function commandLine(int $pid): array
+    {
+        return explode("\0", (string) @file_get_contents("/proc/$pid/cmdline"));
     }
 
     private static function end(int $pid): void

@@ -21,7 +21,7 @@ final class Install
     public static function update(): void
     {
         // A new version may well succeed where the last one failed.
-        if (\message::byPluginLogicalId('domoflux', 'setup') !== []) {
+        if (Notice::isKept('setup')) {
             \config::save('dependancyAutoMode', 1, 'domoflux');
             Notice::mended('setup');
         }

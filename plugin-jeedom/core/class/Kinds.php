@@ -39,11 +39,16 @@ final class Kinds
     {
         $language = substr(\translate::getLanguage(), 0, 2) === 'fr' ? 'fr' : 'en';
         if (!isset(self::$shipped[$language])) {
-            $file = __DIR__ . '/../config/kinds.json';
-            $all = json_decode((string) file_get_contents($file), true);
-            self::$shipped[$language] = $all[$language] ?? [];
+            // In a release, and in a clone of the sources.
+            foreach ([__DIR__ . '/../config/kinds.json', __DIR__ . '/../../../resources/kinds.json'] as $file) {
+                if (is_file($file)) {
+                    $all = json_decode((string) file_get_contents($file), true);
+                    self::$shipped[$language] = $all[$language] ?? [];
+                    break;
+                }
+            }
         }
-        return self::$shipped[$language];
+        return self::$shipped[$language] ?? [];
     }
 
     /**

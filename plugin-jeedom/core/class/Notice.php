@@ -9,6 +9,9 @@ namespace Domoflux;
  */
 final class Notice
 {
+    /** @var array<string, string>|null */
+    private static ?array $kept = null;
+
     public static function log(string $level, string $text): void
     {
         \log::add('domoflux', $level, self::line($text));
@@ -25,23 +28,42 @@ final class Notice
     /** Leaves a message in the centre, once for the same `$topic`, until it is mended. */
     public static function keep(string $topic, string $text, string $action = ''): void
     {
-        $known = \message::byPluginLogicalId('domoflux', $topic);
-        foreach ($known as $message) {
-            if ($message->getMessage() === secureXSS(self::html($text)) || $message->getMessage() === self::html($text)) {
-                return;
-            }
+        $text = self::html($text);
+        if ((self::kept()[$topic] ?? null) === secureXSS($text)) {
+            return;
         }
-        if ($known !== []) {
-            \message::removeAll('domoflux', $topic);
-        }
-        \message::add('domoflux', self::html($text), $action, $topic);
+        self::mended($topic);
+        \message::add('domoflux', $text, $action, $topic);
+        self::$kept[$topic] = secureXSS($text);
     }
 
     public static function mended(string $topic): void
     {
-        if (\message::byPluginLogicalId('domoflux', $topic) !== []) {
+        if (isset(self::kept()[$topic])) {
             \message::removeAll('domoflux', $topic);
+            unset(self::$kept[$topic]);
         }
+    }
+
+    public static function isKept(string $topic): bool
+    {
+        return isset(self::kept()[$topic]);
+    }
+
+    /**
+     * The messages of the plugin, read once.
+     *
+     * @return array<string, string> topic => text
+     */
+    private static function kept(): array
+    {
+        if (self::$kept === null) {
+            self::$kept = [];
+            foreach (\message::byPlugin('domoflux') as $message) {
+                self::$kept[(string) $message->getLogicalId()] = (string) $message->getMessage();
+            }
+        }
+        return self::$kept;
     }
 
     /** What peers send stays on one line. */

@@ -13,8 +13,11 @@ final class Setup
 
     private const STATE_DIR = '/var/lib/domoflux/jeedom';
 
-    /** What the script says of its last run: `ok <version>` or `failed <reason>`. */
+    /** What the script says of its last run, in lines `key=value`: state, version, binary, plugin, at, reason. */
     private const STATUS = '/var/lib/domoflux/jeedom-setup.status';
+
+    /** What of the plugin the script installs: another sum of these, another installation. */
+    private const INSTALLED = ['bin/SHA256SUMS', 'domoflux@.service', 'domoflux.sysusers', 'setup.sh'];
 
     /** The program, '' if it is not installed. */
     public static function binary(): string
@@ -58,11 +61,13 @@ final class Setup
      */
     public static function state(): array
     {
-        if (self::version() === self::wanted()) {
+        $status = self::status();
+        $isAboutThis = ($status['plugin'] ?? '') === self::fingerprint();
+        if ($isAboutThis && ($status['state'] ?? '') === 'ok' && is_executable($status['binary'] ?? '')) {
             Notice::mended('setup');
             return ['state' => 'ok'];
         }
-        $failure = self::failure();
+        $failure = $isAboutThis ? self::failure() : '';
         if ($failure !== '' && (int) \config::byKey('dependancyAutoMode', 'domoflux', 1) === 1) {
             // The core would repeat it every five minutes.
             \config::save('dependancyAutoMode', 0, 'domoflux');
@@ -93,8 +98,31 @@ final class Setup
 
     private static function failure(): string
     {
-        $status = trim((string) @file_get_contents(self::STATUS));
-        return strncmp($status, 'failed', 6) === 0 ? trim(substr($status, 6)) : '';
+        $status = self::status();
+        return ($status['state'] ?? '') === 'failed' ? ($status['reason'] ?? '') : '';
+    }
+
+    /** @return array<string, string> */
+    private static function status(): array
+    {
+        $status = [];
+        foreach (explode("\n", (string) @file_get_contents(self::STATUS)) as $line) {
+            $parts = explode('=', $line, 2);
+            if (count($parts) === 2) {
+                $status[$parts[0]] = $parts[1];
+            }
+        }
+        return $status;
+    }
+
+    private static function fingerprint(): string
+    {
+        $all = '';
+        foreach (self::INSTALLED as $file) {
+            $path = __DIR__ . '/../../resources/' . $file;
+            $all .= is_file($path) ? (string) file_get_contents($path) : '';
+        }
+        return hash('sha256', $all);
     }
 
     /**
