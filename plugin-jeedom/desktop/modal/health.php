@@ -27,8 +27,10 @@ $daemon = Domoflux\Health::daemon();
         <?php if ($daemon['message'] !== '') { ?>
             <div class="alert alert-warning"><?php echo $text($daemon['message']); ?></div>
         <?php } ?>
-        <?php if (!empty($daemon['callback']['last_error'])) { ?>
-            <div class="alert alert-warning">{{Le démon ne joint pas Jeedom :}} <?php echo $text($daemon['callback']['last_error']); ?></div>
+        <?php if (!empty($daemon['callback']['failing'])) { ?>
+            <div class="alert alert-warning">{{Le démon ne joint pas Jeedom :}} <?php
+                echo $text($daemon['callback']['last_error']['text'] ?? '');
+            ?></div>
         <?php }
     } ?>
     <div class="table-responsive">

@@ -41,13 +41,13 @@ foreach ($eqLogics as $eqLogic) {
                 <br>
                 <span>{{Santé}}</span>
             </div>
-            <a class="cursor logoSecondary domoflux-card-link" target="_blank" rel="noopener" href="<?php
+            <div class="cursor logoSecondary" role="link" tabindex="0" data-domoflux-action="documentation" data-url="<?php
                 echo $text(str_replace('#language#', translate::getLanguage(), (string) $plugin->getDocumentation()));
             ?>">
                 <i class="fas fa-book"></i>
                 <br>
                 <span>{{Documentation}}</span>
-            </a>
+            </div>
         </div>
         <legend><i class="fas fa-code-branch"></i> {{Mes flux}}</legend>
         <?php if (count($eqLogics) === 0) { ?>
