@@ -104,6 +104,7 @@ fn errors_of_calls_are_french_and_their_kinds_are_not() {
         ),
         ("flow.apply", apply("z", "jeedom", &plain.clone().with("/listen", "192.0.2.1:1")), "cannot_listen"),
         ("flow.sync", json!({"owner": "test", "flows": []}), "would_remove_all"),
+        ("flow.set_counters", json!({"id": "panel", "counters": {"a/b": 1}}), "invalid_params"),
         ("daemon.hello", json!({"client": "tests", "api": 99}), "unknown_version"),
         ("callback.set", json!({"url": "http://192.0.2.1/", "key": "12345678"}), "invalid_params"),
         ("callback.set", json!({"url": "http://127.0.0.1/", "key": "1"}), "invalid_params"),
