@@ -58,21 +58,40 @@ final class Install
 
     public static function remove(): void
     {
+        // The core removes a plugin's equipment before the plugin. Without any, nothing is worth keeping; with some, the plugin
+        // is only deactivated.
+        $forEver = \eqLogic::byType('domoflux') === [];
         foreach (['daemon', 'setup', 'empty'] as $topic) {
             Notice::mended($topic);
         }
         try {
             Daemon::stop();
-            // The core removes a plugin's equipment before the plugin. Without any, nothing is worth keeping; with some, the
-            // plugin is only deactivated.
-            if (\eqLogic::byType('domoflux') === []) {
+            if ($forEver) {
                 Setup::run('remove', '--purge');
+                self::forget();
             } else {
                 Setup::run('remove');
             }
         } catch (\Throwable $e) {
             // Nobody would hear of it.
             Notice::log('error', $e->getMessage());
+        }
+    }
+
+    /** What the core keeps of a plugin that it removes. */
+    private static function forget(): void
+    {
+        foreach (['api::domoflux::mode', 'api::domoflux::restricted', 'log::level::domoflux'] as $key) {
+            \config::remove($key, 'core');
+        }
+        foreach (['domoflux::values', 'domoflux::level', 'domoflux::heard', 'domoflux::notStarted'] as $key) {
+            \cache::delete($key);
+        }
+        foreach (['domoflux_packages', Daemon::LOG, 'domoflux'] as $log) {
+            $file = \log::getPathToLog($log);
+            if (is_file($file)) {
+                unlink($file);
+            }
         }
     }
 }
