@@ -4,7 +4,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { JSDOM } = require('jsdom');
 
-const PLUGIN = path.join(__dirname, '..', '..');
+const PLUGIN = path.join(__dirname, '..', '..', 'plugin-jeedom');
 const FORM = ['dom', 'texts', 'format', 'schema', 'fields', 'slot', 'groups', 'form'];
 
 function source(name) {
