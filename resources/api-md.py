@@ -32,6 +32,9 @@ On the same machine `domoflux call flow.list` does that in one go.
 - Before a call is one, HTTP says what is wrong: 401 without the token, 403 for a foreign `Host` or an `Origin`, 404 for
   another path, 405 for another HTTP method, 408 for a body that takes longer than 10 s, 413 for one that is too large.
 - `GET /healthz` (without the token) and `GET /metrics` are the only other paths.
+- With `Accept-Language: fr`, what is for a person comes in French: the `message` of an error and of each problem, the
+  `error` and `last_error` of a flow, what a probe finds. Codes, names, pointers and the lines of the log stay as they are, and
+  so does a text that has no French yet.
 - `rpc.discover` answers with the OpenRPC document itself; `resources/openrpc.json` is a copy of it.
 """
 

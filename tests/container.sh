@@ -174,7 +174,8 @@ mirrors = [{ address = "127.0.0.1:10002" }]
 '
 
 debian_root "$root"
-release_layout "${DOMOFLUX:-${CARGO_TARGET_DIR:-target}/debug/domoflux}" "$root/opt/release"
+binary=${DOMOFLUX:-${CARGO_TARGET_DIR:-target}/debug/domoflux}
+release_layout "$binary" "$root/opt/release"
 if [ -n "$deb" ]; then cp "$deb" "$root/opt/domoflux.deb"; fi
 started=$SECONDS
 # Nothing of domoflux is in it yet.
@@ -308,6 +309,119 @@ for kept in etc/domoflux/default.toml var/lib/domoflux/default/domoflux.db; do [
 inside /opt/release/install.sh --uninstall --purge > "$work/output" 2>&1 || fail "--purge: $(cat "$work/output")"
 nothing_left "install.sh --uninstall --purge"
 echo "install.sh takes everything away"
+
+# ---- Jeedom's plugin: its setup.sh, as the core's installer of dependencies and the plugin's PHP call it.
+
+jeedom() {
+    local html=$root/var/www/html log=$root/var/www/html/log/domoflux_daemon setup=/var/www/html/plugins/domoflux/resources/setup.sh
+    unit=domoflux@jeedom.service
+    does() { inside "$@" > "$work/output" 2>&1 || fail "$*: $(cat "$work/output")"; }
+    web() { does setpriv --reuid=33 --regid=33 --clear-groups "$@"; }
+    # A line of the daemon: it says that there is no file to read.
+    logs() { does systemctl reload "$unit"; }
+    fake_jeedom "$root"
+    jeedom_plugin "$root" "$binary"
+    tree > "$work/before"
+    : > "$work/mark"
+
+    does $setup
+    for kept in etc/systemd/system/domoflux@.service etc/systemd/system/$unit.d/jeedom.conf usr/local/bin/domoflux; do
+        [ -s "$root/$kept" ] || fail "setup.sh did not install /$kept"
+    done
+    grep -qx state=ok "$root/var/lib/domoflux/jeedom-setup.status" || fail "setup.sh does not say ok: $(cat "$root/var/lib/domoflux/jeedom-setup.status")"
+    grep -qx Group=www-data "$root/etc/systemd/system/$unit.d/jeedom.conf" || fail "the drop-in has another group than the web server's"
+    does systemd-analyze verify --man=no "$unit"
+    does $setup configure 55999
+    does $setup enable
+    # Enabled, and stopped, as the core has it while dependencies are installed.
+    does $setup
+    grep -q "started $unit" "$work/output" || fail "setup.sh does not start what is enabled: $(cat "$work/output")"
+    [ "$(property MainPID)" != 0 ] || fail "the instance does not run"
+    inside grep -q '"port": *55999' /run/domoflux/jeedom/endpoint.json \
+        || fail "the API is not on the port that was configured: $(inside cat /run/domoflux/jeedom/endpoint.json)"
+    grep -qE '^\[[-0-9: ]+\]\[INFO\] domoflux .* started' "$log" || fail "the log is not in Jeedom's format: $(cat "$log")"
+    web test -r /run/domoflux/jeedom/endpoint.json
+    web test -r /var/lib/domoflux/jeedom/token
+    echo "Jeedom: setup.sh installs and starts, and the web server may call the API"
+
+    : > "$work/mark"
+    pid=$(property MainPID)
+    does $setup
+    newer > "$work/newer"
+    [ ! -s "$work/newer" ] || fail "a second run wrote: $(cat "$work/newer")"
+    [ "$(property MainPID)" = "$pid" ] || fail "a second run restarted the instance"
+
+    # What the core does to logs: empties, cuts, removes, in its words; and a person who removes the whole folder.
+    within 5 grep -q 'started, instance "jeedom"' "$log"
+    web sh -c 'cat /dev/null > /var/www/html/log/domoflux_daemon'
+    logs
+    within 5 test -s "$log"
+    if grep -q 'started, instance' "$log" || grep -qP '\x00' "$log"; then fail "an emptied log does not begin anew: $(cat "$log")"; fi
+    # shellcheck disable=SC2016 # the inner shell expands it
+    web sh -c 'echo "$(tail -n 1 "$1")" > "$1"' sh /var/www/html/log/domoflux_daemon
+    [ "$(wc -l < "$log")" = 1 ] || fail "a cut log has $(wc -l < "$log") lines"
+    logs
+    longer() { [ "$(wc -l < "$log")" -gt 1 ]; }
+    within 5 longer
+    rm "$log"
+    logs
+    within 5 test -s "$log"
+    web sh -c 'cat /dev/null > /var/www/html/log/domoflux_daemon'
+    # A link of the web server's user leads nowhere.
+    echo untouched > "$root/etc/domoflux/target"
+    chmod 666 "$root/etc/domoflux/target"
+    web sh -c 'rm /var/www/html/log/* && ln -s /etc/domoflux/target /var/www/html/log/domoflux_daemon'
+    logs
+    does $setup restart
+    [ "$(cat "$root/etc/domoflux/target")" = untouched ] || fail "the log was written through a link"
+    rm "$root/etc/domoflux/target" "$log"
+    mv "$html/log" "$html/gone"
+    does $setup restart
+    connects_to_api() { inside domoflux status --instance jeedom; }
+    within 5 connects_to_api
+    mv "$html/gone" "$html/log"
+    does $setup restart
+    within 5 grep -q 'started, instance "jeedom"' "$log"
+    echo "Jeedom: the log goes on after it was emptied, cut, removed; without its folder, the daemon starts"
+
+    # An update: other bytes, and what runs takes them.
+    pid=$(property MainPID)
+    cp "$binary" "$work/next"
+    echo >> "$work/next"
+    rm -r "$html/plugins/domoflux"
+    jeedom_plugin "$root" "$work/next"
+    does $setup
+    grep -q "restarted $unit" "$work/output" || fail "an update restarts nothing: $(cat "$work/output")"
+    [ "$(property MainPID)" != "$pid" ] || fail "an update leaves the old process"
+    does $setup stop
+    does $setup start
+    does $setup disable
+    # What does not start says why, and does not take for ever.
+    printf '[Service]\nExecStart=\nExecStart=/usr/local/bin/domoflux daemon --frobnicate\n' > "$root/etc/systemd/system/$unit.d/wrong.conf"
+    does systemctl daemon-reload
+    if inside $setup restart > "$work/output" 2>&1; then fail "what can't start is said to start"; fi
+    grep -q -- "--frobnicate" "$work/output" || fail "does not say why it does not start: $(cat "$work/output")"
+    rm "$root/etc/systemd/system/$unit.d/wrong.conf"
+    does systemctl daemon-reload
+    echo "Jeedom: an update restarts what runs; what does not start says why"
+
+    # Another instance has the binary and the unit, too.
+    does systemctl --quiet enable --now domoflux@default.service
+    does $setup start
+    does $setup remove
+    [ "$(property ActiveState)" = inactive ] || fail "remove leaves the instance running"
+    inside systemctl --quiet is-active domoflux@default.service || fail "remove stopped another instance"
+    [ -s "$root/var/lib/domoflux/jeedom/domoflux.db" ] || fail "remove took the state"
+    does systemctl --quiet disable --now domoflux@default.service
+    rm -r "$root/var/lib/domoflux/default"
+    does $setup
+    does $setup remove --purge
+    nothing_left "setup.sh remove --purge"
+    rm -r "$root/var/www"
+    unit=domoflux@default.service
+    echo "Jeedom: setup.sh leaves other instances alone, and takes everything away"
+}
+if [ -f plugin-jeedom/plugin_info/info.json ]; then jeedom; else echo "NOT CHECKED: there is no plugin-jeedom/plugin_info/info.json"; fi
 
 if [ -z "$deb" ]; then exit 0; fi
 

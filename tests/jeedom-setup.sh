@@ -99,9 +99,10 @@ echo "a second run changes nothing"
 
 # As the plugin does there: www-data starts it.
 # shellcheck disable=SC2016 # the inner shell expands it
-does setpriv --reuid=33 --regid=33 --clear-groups env DOMOFLUX_LOG_FILE=/var/www/html/log/domoflux_daemon \
+does setpriv --reuid=33 --regid=33 --clear-groups env DOMOFLUX_LISTEN=127.0.0.1:0 \
+    DOMOFLUX_LOG_FORMAT=jeedom DOMOFLUX_LOG_FILE=/var/www/html/log/domoflux_daemon \
     timeout 20 sh -euc '
-        domoflux daemon --supervise --instance jeedom --state-dir /var/lib/domoflux/jeedom --listen 127.0.0.1:0 --log-format jeedom &
+        domoflux daemon --supervise --instance jeedom --state-dir /var/lib/domoflux/jeedom &
         until [ -s /var/lib/domoflux/jeedom/endpoint.json ]; do sleep 0.05; done
         kill $!
         wait $!'
@@ -113,6 +114,7 @@ does $setup configure 55999 debug
 DOMOFLUX_LOG_LEVEL=debug" ] || fail "configure: $(cat "$root/etc/domoflux/jeedom.env")"
 for port in "" 0 080 65536 123456 -1 1a "1 2" '1;id'; do refuses 64 "is no port" $setup configure "$port"; done
 refuses 64 "is no log level" $setup configure 55999 loud
+refuses 64 "is no time zone" $setup configure 55999 info 'Europe/Paris x'
 refuses 64 "unknown command" $setup frobnicate
 refuses 64 "unknown command" $setup start x
 refuses 64 "unknown option" $setup remove --all

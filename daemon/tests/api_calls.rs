@@ -25,6 +25,7 @@ const METHODS: &[&str] = &[
     "flow.remove",
     "flow.reset_counters",
     "flow.restart",
+    "flow.set_counters",
     "flow.status",
     "flow.sync",
     "log.tail",
@@ -260,6 +261,9 @@ fn the_log_can_be_read_by_flow_and_its_level_changed() {
     let before = daemon.call("log.tail", json!({"lines": 1})).unwrap();
     daemon.call("flow.remove", json!({"id": "one"})).unwrap();
     assert_eq!(daemon.call("log.tail", json!({"lines": 1})).unwrap(), before);
+    daemon.call("daemon.set_log_level", json!({"level": "info"})).unwrap();
+    daemon.call("flow.remove", json!({"id": "two"})).unwrap();
+    assert!(daemon.call("log.tail", json!({"lines": 1})).unwrap()[0]["text"].as_str().unwrap().contains("removed"));
     let error = daemon.call("daemon.set_log_level", json!({"level": "loud"})).unwrap_err();
     assert_eq!(error["data"]["field"], "/level", "{error}");
 }
@@ -275,6 +279,14 @@ fn kinds_are_described_in_english_and_french() {
     let names = |kinds: &Value| kinds[0]["counters"].as_array().unwrap().iter().map(|c| c["name"].clone()).collect::<Vec<_>>();
     assert_eq!(names(&english), names(&french));
     assert_eq!(daemon.call("flow.kinds", json!({"language": "xx"})).unwrap(), english);
+    let marked = |mark: &str| {
+        let counters = english[0]["counters"].as_array().unwrap().iter().filter(|c| c[mark].as_bool().unwrap());
+        counters.map(|c| c["name"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let history = ["activeConnections", "clientRxBytes", "clientTxBytes"];
+    assert_eq!(marked("history"), history.map(str::to_owned).into());
+    let main = ["clientConnections", "mirrorDroppedBytes", "mirrorErrConnect", "targetErrConnect", "spooledBytes"];
+    assert_eq!(marked("main"), history.into_iter().chain(main).map(str::to_owned).collect());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-fn good() -> Value {
+pub(crate) fn good() -> Value {
     json!({
         "listen": "127.0.0.1:10001",
         "protocol": "tcp",
@@ -40,7 +40,7 @@ fn check(daemon: &Daemon, spec: &Value) -> Vec<(String, String)> {
 }
 
 /// A wrong value and the place that is named, if it is not the one of the value.
-const WRONG: &[(&str, &[&str])] = &[
+pub(crate) const WRONG: &[(&str, &[&str])] = &[
     (
         "/listen",
         &["10001", "\"10001\"", "\"0.0.0.0:99999\"", "\"example.org:80\"", "\"0.0.0.0\"", "null", "[]", "true"],

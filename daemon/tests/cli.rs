@@ -347,3 +347,50 @@ fn documents_are_printed() {
         assert!(std::fs::read_to_string(dir.path().join(page)).unwrap().contains(".TH"), "{page}");
     }
 }
+
+/// Starts a daemon with these arguments and variables, and gives what it says until its API listens.
+fn daemon_with(args: &[&str], variables: &[(&str, &str)], says: &str) -> String {
+    let mut command = domoflux(["daemon"]);
+    command.args(args).envs(variables.iter().copied());
+    let mut process = Process::start(command);
+    let said = process.says(says);
+    process.signal(rustix::process::Signal::TERM);
+    assert!(process.exit().success());
+    said
+}
+
+#[test]
+fn the_daemon_takes_its_settings_from_the_environment_unless_the_command_line_has_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().to_str().unwrap();
+    let variables = [
+        ("DOMOFLUX_LISTEN", "127.3.2.1:0"),
+        ("DOMOFLUX_STATE_DIR", state),
+        ("DOMOFLUX_LOG_FORMAT", "json"),
+        ("DOMOFLUX_LOG_LEVEL", "info"),
+        ("DOMOFLUX_INSTANCE", "here"),
+    ];
+    let said = daemon_with(&[], &variables, "the API listens on 127.3.2.1:");
+    assert!(said.starts_with("{\"at\":") && said.contains(state) && said.contains("here"), "{said}");
+    let said = daemon_with(&["--listen", "127.0.0.1:0", "--log-format", "text"], &variables, "the API listens on 127.0.0.1:");
+    assert!(!said.contains("127.3.2.1") && !said.starts_with('{'), "{said}");
+    // Before a file, but not before the command line.
+    let file = dir.path().join("domoflux.toml");
+    std::fs::write(&file, "[daemon]\nlisten = \"127.0.0.1:0\"\nlog_format = \"text\"\n").unwrap();
+    let said = daemon_with(&["--config", file.to_str().unwrap()], &variables, "the API listens on 127.3.2.1:");
+    assert!(said.starts_with('{'), "{said}");
+    // What is empty is not set.
+    let empty = variables.map(|(name, _)| (name, ""));
+    let args = ["--state-dir", state, "--config", file.to_str().unwrap()];
+    let said = daemon_with(&args, &empty, "the API listens on 127.0.0.1:");
+    assert!(!said.starts_with('{') && said.contains("instance \"default\""), "{said}");
+    // What is wrong is named.
+    let mut wrong = domoflux(["daemon", "--state-dir", state]);
+    wrong.env("DOMOFLUX_LISTEN", "somewhere");
+    let (code, _, said) = run(wrong);
+    assert!(code == 64 && said.contains("somewhere") && said.contains("--listen"), "{said}");
+    let (_, help, _) = run(domoflux(["daemon", "--help"]));
+    for (name, _) in variables {
+        assert!(help.contains(&format!("[env: {name}")), "{name} is not in the help");
+    }
+}

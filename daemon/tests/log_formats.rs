@@ -54,3 +54,13 @@ fn the_default_is_text() {
     let said = said(&mut daemon);
     assert!(said.lines().all(|line| line.contains("Z INFO  ")), "{said}");
 }
+
+#[test]
+fn a_log_file_has_all_of_it_and_standard_error_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log");
+    let mut daemon = Daemon::prepare().arg("--log-file", file.to_str().unwrap()).start();
+    assert_eq!(said(&mut daemon), "");
+    let log = std::fs::read_to_string(&file).unwrap();
+    assert!(log.contains(" INFO  domoflux ") && log.contains(" started, ") && log.contains(" stopped, "), "{log}");
+}

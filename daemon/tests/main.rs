@@ -17,6 +17,7 @@ mod cli;
 mod documents;
 mod dump;
 mod endpoint;
+mod french;
 mod limits;
 mod log_formats;
 mod mirror_edits;

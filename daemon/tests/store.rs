@@ -274,3 +274,66 @@ fn an_api_port_that_is_taken_keeps_no_flow_from_running() {
     second.signal(rustix::process::Signal::TERM);
     assert!(second.exit().success());
 }
+
+/// How often something was committed since the write-ahead log was begun: frames that say how large the database is then.
+fn commits(daemon: &Daemon) -> usize {
+    let log = std::fs::read(daemon.file("domoflux.db-wal")).unwrap();
+    log[32..].chunks_exact(24 + 4096).filter(|frame| frame[4..8] != [0; 4]).count()
+}
+
+#[test]
+fn two_hundred_flows_are_one_call_and_a_few_commits() {
+    let (target, mut daemon) = (echo(), Daemon::start());
+    let flows: Vec<_> = (0..200)
+        .map(|i| json!({"id": format!("f{i}"), "kind": "mirror", "spec": mirror(target.address, &[target.address])}))
+        .collect();
+    let before = commits(&daemon);
+    let started = Instant::now();
+    let synced = daemon.call("flow.sync", json!({"owner": "jeedom", "flows": flows})).unwrap();
+    assert_eq!(synced["created"].as_array().unwrap().len(), 200, "{synced}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let written = commits(&daemon) - before;
+    assert!(written < 60, "{written} commits");
+    let synced = daemon.call("flow.sync", json!({"owner": "jeedom", "flows": flows})).unwrap();
+    assert_eq!((synced["unchanged"].as_array().unwrap().len(), commits(&daemon) - before), (200, written));
+    daemon.kill();
+    daemon.start_again();
+    assert_eq!(daemon.call("flow.list", json!({"owner": "jeedom"})).unwrap().as_array().unwrap().len(), 200);
+}
+
+#[test]
+fn counters_of_a_backup_are_saved_when_they_are_set() {
+    let (target, mut daemon) = (echo(), Daemon::start());
+    let at = daemon.mirror("panel", &mirror(target.address, &[target.address]));
+    exchange(at, b"0123456789");
+    daemon.counts("panel", "activeConnections", 0);
+    let set = |daemon: &Daemon, counters: Value| daemon.call("flow.set_counters", json!({"id": "panel", "counters": counters}));
+    assert_eq!(
+        set(
+            &daemon,
+            json!({"clientRxBytes": 5_000_000_000_u64, "clientConnections": 7, "activeConnections": 9, "spooledBytes": 1})
+        )
+        .unwrap(),
+        json!({"ok": true})
+    );
+    for kill in [false, true] {
+        if kill {
+            daemon.kill();
+            daemon.start_again();
+        }
+        let counters = daemon.counters("panel");
+        assert_eq!((&counters["clientRxBytes"], &counters["clientConnections"]), (&json!(5_000_000_000_u64), &json!(7)));
+        assert_eq!((&counters["activeConnections"], &counters["spooledBytes"]), (&json!(0), &json!(0)), "they say what is now");
+        assert_eq!(counters["clientTxBytes"], 10, "what is not named stays");
+    }
+    let error = set(&daemon, json!({"clientConnections": 1, "a/b": 1})).unwrap_err();
+    assert_eq!(
+        (&error["data"]["kind"], &error["data"]["field"]),
+        (&json!("invalid_params"), &json!("/counters/a~1b")),
+        "{error}"
+    );
+    assert_eq!(daemon.counter("panel", "clientConnections"), 7, "nothing was set");
+    assert_eq!(set(&daemon, json!({"clientConnections": -1})).unwrap_err()["data"]["field"], "/counters/clientConnections");
+    let error = daemon.call("flow.set_counters", json!({"id": "gone", "counters": {}})).unwrap_err();
+    assert_eq!(error["data"]["kind"], "unknown_flow");
+}

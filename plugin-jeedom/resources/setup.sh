@@ -444,6 +444,7 @@ go_on() { if (started "$1"); then say "${1}ed $instance"; fi; }
 
 # Not systemctl's own waiting, which takes as long as the unit may.
 started() { # start or restart
+    since=$(date +%s)
     systemctl reset-failed $instance 2> /dev/null || true
     systemctl --no-block "$1" $instance
     # A restart first lets connections finish, for 5 s as a rule.
@@ -457,8 +458,10 @@ started() { # start or restart
         esac
         tries=$((tries - 1))
     done
-    why=$(journalctl -q --no-pager -o cat -n 3 -u $instance 2> /dev/null | tr '\n' ' ')
-    fail "$instance does not start: ${why:-journalctl -u $instance says why}"
+    # What the daemon itself said last; without -t, systemd's own lines would be the last ones.
+    journalctl --sync 2> /dev/null || true
+    why=$(journalctl -q --no-pager -o cat --since "@$since" -u $instance -t domoflux 2> /dev/null | tail -n 3 | tr '\n' ' ')
+    fail "$instance does not start: ${why:-journalctl -u $instance and the log domoflux_daemon say why}"
 }
 
 drive() {
@@ -555,8 +558,7 @@ remove_program() {
 # Folders and user, likewise. The owner of state that stays, stays.
 remove_rest() {
     if [ -e $manifest ] || [ -e $unit ] || has_package; then return; fi
-    drop_empty $etc
-    drop_empty $lib
+    for dir in $etc $lib /run/domoflux; do drop_empty "$dir"; done
     if [ ! -e $lib ] && getent passwd domoflux > /dev/null; then
         userdel domoflux
         say "removed the user domoflux"

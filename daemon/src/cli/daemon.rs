@@ -14,7 +14,8 @@ use crate::units::{Bytes, Seconds};
 /// Run the daemon in the foreground.
 ///
 /// Flows that hosts have pushed start from its store, before any host speaks. With --config, those of the file run as
-/// well. What the command line says comes before what the file says. SIGHUP reads the file again, SIGTERM stops.
+/// well. What the command line says comes before the environment, and both before what the file says. An empty variable
+/// counts as none. SIGHUP reads the file again, SIGTERM stops.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// TOML file with a [daemon] table and flows [default: $CONFIGURATION_DIRECTORY/<instance>.toml, if systemd sets that
@@ -25,16 +26,16 @@ pub(super) struct Args {
     #[arg(long, default_value = "default", env = "DOMOFLUX_INSTANCE")]
     instance: String,
     /// Loopback address and port of the API; port 0 takes a free one, which endpoint.json tells.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", env = "DOMOFLUX_LISTEN")]
     listen: Option<SocketAddr>,
     /// Directory of the store and the token [default: $STATE_DIRECTORY, or the user's data directory].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "DOMOFLUX_STATE_DIR")]
     state_dir: Option<PathBuf>,
     /// How much is logged [default: info].
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, env = "DOMOFLUX_LOG_LEVEL")]
     log_level: Option<LogLevel>,
     /// How a log line looks [default: journal where systemd's journal reads it, else text].
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, env = "DOMOFLUX_LOG_FORMAT")]
     log_format: Option<Format>,
     /// File to log to instead of standard error; it may be emptied, renamed and removed at any time.
     #[arg(long, value_name = "FILE", env = "DOMOFLUX_LOG_FILE")]

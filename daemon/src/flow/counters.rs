@@ -29,6 +29,24 @@ pub struct CounterDef {
     pub gauge: bool,
     /// Its title for a person, in English.
     pub title: &'static str,
+    /// Whether it is among the few that a host shows first.
+    pub main: bool,
+    /// Whether it is worth a history that nobody has asked for.
+    pub history: bool,
+}
+
+impl CounterDef {
+    /// The same, as one that is shown first.
+    #[must_use]
+    pub const fn main(self) -> Self {
+        Self { main: true, ..self }
+    }
+
+    /// The same, as one that is worth a history.
+    #[must_use]
+    pub const fn history(self) -> Self {
+        Self { history: true, ..self }
+    }
 }
 
 /// The values of a flow's counters, in the order of the kind's table.
@@ -105,6 +123,19 @@ impl Counters {
         }
     }
 
+    /// Sets those that are named, but for the gauges. The answer is a name that the table does not have; then nothing is set.
+    pub fn overwrite(&self, wanted: &CounterValues) -> Result<(), String> {
+        if let Some(unknown) = wanted.keys().find(|name| self.defs.iter().all(|def| def.name != **name)) {
+            return Err(unknown.clone());
+        }
+        for (def, value) in self.defs.iter().zip(&self.values).filter(|(d, _)| !d.gauge) {
+            if let Some(wanted) = wanted.get(def.name) {
+                value.store(*wanted, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
     /// Sets all but the gauges to zero.
     pub fn reset(&self) {
         for (_, value) in self.defs.iter().zip(&self.values).filter(|(d, _)| !d.gauge) {
@@ -118,8 +149,8 @@ mod tests {
     use super::*;
 
     static DEFS: &[CounterDef] = &[
-        CounterDef { name: "seen", unit: Unit::None, gauge: false, title: "Seen" },
-        CounterDef { name: "now", unit: Unit::None, gauge: true, title: "Now" },
+        CounterDef { name: "seen", unit: Unit::None, gauge: false, title: "Seen", main: false, history: false },
+        CounterDef { name: "now", unit: Unit::None, gauge: true, title: "Now", main: false, history: false },
     ];
 
     #[test]
@@ -131,5 +162,8 @@ mod tests {
         assert_eq!(counters.values(), [("seen".to_owned(), 0), ("now".to_owned(), 2)].into());
         counters.restore(&[("seen".to_owned(), 7), ("now".to_owned(), 9), ("gone".to_owned(), 1)].into());
         assert_eq!((counters.get(0), counters.get(1)), (7, 2));
+        assert_eq!(counters.overwrite(&[("seen".to_owned(), 4), ("now".to_owned(), 9)].into()), Ok(()));
+        assert_eq!(counters.overwrite(&[("seen".to_owned(), 5), ("zzz".to_owned(), 1)].into()), Err("zzz".to_owned()));
+        assert_eq!((counters.get(0), counters.get(1)), (4, 2));
     }
 }

@@ -90,7 +90,7 @@ pub fn describe_kinds(language: &str) -> Value {
                 "title": kind.title(),
                 "description": kind.about(),
                 "schema": kind.schema(),
-                "counters": kind.counters().iter().map(|c| json!({"name": c.name, "title": c.title, "unit": c.unit, "gauge": c.gauge})).collect::<Vec<_>>(),
+                "counters": kind.counters().iter().map(|c| json!({"name": c.name, "title": c.title, "unit": c.unit, "gauge": c.gauge, "main": c.main, "history": c.history})).collect::<Vec<_>>(),
             })
         })
         .collect();

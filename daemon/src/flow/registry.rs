@@ -113,6 +113,14 @@ pub enum RegistryError {
         /// The id.
         id: String,
     },
+    /// The flow has no such counter.
+    #[error("{name:?} is not a counter of flow {id:?}; flow.kinds names those there are")]
+    UnknownCounter {
+        /// The flow's id.
+        id: String,
+        /// The name.
+        name: String,
+    },
     /// The request itself is wrong.
     #[error("{problems}")]
     Request {
@@ -265,10 +273,14 @@ impl Flows {
     /// Creates or changes a flow.
     pub async fn apply(&self, owner: &str, wanted: &FlowSpec) -> Result<Applied, RegistryError> {
         let _changing = self.change().await?;
-        self.apply_one(owner, wanted).await
+        let change = self.apply_one(owner, wanted).await?;
+        if change.applied != Applied::Unchanged {
+            self.save(owner, wanted).await?;
+        }
+        change.result()
     }
 
-    async fn apply_one(&self, owner: &str, wanted: &FlowSpec) -> Result<Applied, RegistryError> {
+    async fn apply_one(&self, owner: &str, wanted: &FlowSpec) -> Result<Change, RegistryError> {
         let mut problems: Vec<Problem> = name_problem("/owner", owner).into_iter().collect();
         problems.extend(self.check(Some(&wanted.id), &wanted.kind, &wanted.spec));
         if !problems.is_empty() {
@@ -285,7 +297,7 @@ impl Flows {
                 if flow.kind.name() == kind.name() {
                     let unsaved = self.unsaved().contains(&wanted.id);
                     if view.spec == wanted.spec && view.enabled == wanted.enabled && !unsaved {
-                        return Ok(Applied::Unchanged);
+                        return Ok(Change { applied: Applied::Unchanged, refused: None });
                     }
                     (flow, Applied::Changed)
                 } else {
@@ -302,9 +314,13 @@ impl Flows {
             Err(Refused::Kept(error)) => return Err(RegistryError::Open { error, listed: false }),
         };
         self.unsaved().insert(wanted.id.clone());
+        Ok(Change { applied, refused })
+    }
+
+    async fn save(&self, owner: &str, wanted: &FlowSpec) -> Result<(), RegistryError> {
         self.means.store.put_flow(row(owner, wanted)).await?;
         self.unsaved().remove(&wanted.id);
-        refused.map_or(Ok(applied), Err)
+        Ok(())
     }
 
     fn list_new(&self, owner: &str, wanted: &FlowSpec, kind: &'static dyn FlowKind) -> Arc<Supervisor> {
@@ -373,9 +389,20 @@ impl Flows {
                 Err(error) => synced.failed.push(failure(id, &error)),
             }
         }
+        let mut changes = Vec::new();
         for flow in wanted {
-            let id = flow.id.clone();
-            match self.apply_one(owner, flow).await {
+            changes.push((flow, self.apply_one(owner, flow).await));
+        }
+        // Saved together: a commit for each would take seconds on a memory card.
+        let saved = join_all(changes.into_iter().map(|(flow, change)| async move {
+            let change = match change {
+                Ok(change) if change.applied != Applied::Unchanged => self.save(owner, flow).await.map(|()| change),
+                change => change,
+            };
+            (flow.id.clone(), change.and_then(Change::result))
+        }));
+        for (id, applied) in saved.await {
+            match applied {
                 Ok(Applied::Created) => synced.created.push(id),
                 Ok(Applied::Changed) => synced.changed.push(id),
                 Ok(Applied::Unchanged) => synced.unchanged.push(id),
@@ -414,6 +441,13 @@ impl Flows {
     /// Sets a flow's counters to zero and forgets its last error.
     pub async fn reset_counters(&self, id: &str) -> Result<(), RegistryError> {
         self.find(id)?.reset();
+        Ok(self.save_counters().await?)
+    }
+
+    /// Sets some of a flow's counters, as a backup has them, and saves them. Gauges stay as they are.
+    pub async fn set_counters(&self, id: &str, wanted: &CounterValues) -> Result<(), RegistryError> {
+        let flow = self.find(id)?;
+        flow.counters.overwrite(wanted).map_err(|name| RegistryError::UnknownCounter { id: id.to_owned(), name })?;
         Ok(self.save_counters().await?)
     }
 
@@ -466,6 +500,19 @@ impl Flows {
             Err(_) => tracing::error!("the counters are not saved: the store does not answer"),
         }
         cut
+    }
+}
+
+/// What a change came to in memory.
+struct Change {
+    applied: Applied,
+    /// Why the flow does not serve although it is listed.
+    refused: Option<RegistryError>,
+}
+
+impl Change {
+    fn result(self) -> Result<Applied, RegistryError> {
+        self.refused.map_or(Ok(self.applied), Err)
     }
 }
 

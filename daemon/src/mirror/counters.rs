@@ -3,14 +3,14 @@
 use crate::flow::{CounterDef, Unit};
 
 macro_rules! counters {
-    ($($variant:ident $name:literal $unit:ident $gauge:literal $title:literal,)*) => {
+    ($($variant:ident $name:literal $unit:ident $gauge:literal [$($mark:ident)*] $title:literal,)*) => {
         /// One counter of a mirror.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum C { $($variant,)* }
 
         /// The table of a mirror's counters, in the order of their values.
         pub static COUNTERS: &[CounterDef] = &[
-            $(CounterDef { name: $name, unit: Unit::$unit, gauge: $gauge, title: $title },)*
+            $(CounterDef { name: $name, unit: Unit::$unit, gauge: $gauge, title: $title, main: false, history: false }$(.$mark())*,)*
         ];
 
         pub(super) const COUNT: usize = COUNTERS.len();
@@ -18,38 +18,38 @@ macro_rules! counters {
 }
 
 counters! {
-    ClientConnections "clientConnections" None false "Client connections",
-    TargetConnections "targetConnections" None false "Target connections",
-    MirrorConnections "mirrorConnections" None false "Mirror connections",
-    TargetErrConnect "targetErrConnect" None false "Failed connections to the target",
-    MirrorErrConnect "mirrorErrConnect" None false "Failed connections to mirrors",
-    ClientRxPkts "clientRxPkts" Packets false "Reads from clients",
-    ClientTxPkts "clientTxPkts" Packets false "Writes to clients",
-    ClientErrPkts "clientErrPkts" Packets false "Failed reads and writes of clients",
-    TargetRxPkts "targetRxPkts" Packets false "Reads from the target",
-    TargetTxPkts "targetTxPkts" Packets false "Writes to the target",
-    TargetErrPkts "targetErrPkts" Packets false "Failed reads and writes of the target",
-    MirrorRxPkts "mirrorRxPkts" Packets false "Reads from mirrors",
-    MirrorTxPkts "mirrorTxPkts" Packets false "Writes to mirrors",
-    MirrorErrPkts "mirrorErrPkts" Packets false "Failed reads and writes of mirrors",
-    ActiveConnections "activeConnections" None true "Clients connected now",
-    ClientRxBytes "clientRxBytes" Bytes false "Bytes from clients",
-    ClientTxBytes "clientTxBytes" Bytes false "Bytes to clients",
-    TargetRxBytes "targetRxBytes" Bytes false "Bytes from the target",
-    TargetTxBytes "targetTxBytes" Bytes false "Bytes to the target",
-    MirrorRxBytes "mirrorRxBytes" Bytes false "Bytes from mirrors",
-    MirrorTxBytes "mirrorTxBytes" Bytes false "Bytes to mirrors",
-    MirrorDroppedBytes "mirrorDroppedBytes" Bytes false "Bytes that mirrors missed",
-    MirrorDetached "mirrorDetached" None false "Copies given up half way",
-    ClientRefused "clientRefused" None false "Clients refused",
-    TargetInUse "targetInUse" None true "Target in use",
-    DroppedDatagrams "droppedDatagrams" None false "Datagrams dropped",
-    MirrorDroppedDatagrams "mirrorDroppedDatagrams" None false "Datagrams that mirrors missed",
-    SpooledConnections "spooledConnections" None true "Connections on disk",
-    SpooledBytes "spooledBytes" Bytes true "Bytes on disk",
-    SpoolReplayed "spoolReplayed" None false "Connections played back",
-    SpoolRepeated "spoolRepeated" None false "Connections played back that may have arrived before",
-    SpoolDropped "spoolDropped" None false "Connections dropped from the disk",
+    ClientConnections "clientConnections" None false [main] "Client connections",
+    TargetConnections "targetConnections" None false [] "Target connections",
+    MirrorConnections "mirrorConnections" None false [] "Mirror connections",
+    TargetErrConnect "targetErrConnect" None false [main] "Failed connections to the target",
+    MirrorErrConnect "mirrorErrConnect" None false [main] "Failed connections to mirrors",
+    ClientRxPkts "clientRxPkts" Packets false [] "Reads from clients",
+    ClientTxPkts "clientTxPkts" Packets false [] "Writes to clients",
+    ClientErrPkts "clientErrPkts" Packets false [] "Failed reads and writes of clients",
+    TargetRxPkts "targetRxPkts" Packets false [] "Reads from the target",
+    TargetTxPkts "targetTxPkts" Packets false [] "Writes to the target",
+    TargetErrPkts "targetErrPkts" Packets false [] "Failed reads and writes of the target",
+    MirrorRxPkts "mirrorRxPkts" Packets false [] "Reads from mirrors",
+    MirrorTxPkts "mirrorTxPkts" Packets false [] "Writes to mirrors",
+    MirrorErrPkts "mirrorErrPkts" Packets false [] "Failed reads and writes of mirrors",
+    ActiveConnections "activeConnections" None true [main history] "Clients connected now",
+    ClientRxBytes "clientRxBytes" Bytes false [main history] "Bytes from clients",
+    ClientTxBytes "clientTxBytes" Bytes false [main history] "Bytes to clients",
+    TargetRxBytes "targetRxBytes" Bytes false [] "Bytes from the target",
+    TargetTxBytes "targetTxBytes" Bytes false [] "Bytes to the target",
+    MirrorRxBytes "mirrorRxBytes" Bytes false [] "Bytes from mirrors",
+    MirrorTxBytes "mirrorTxBytes" Bytes false [] "Bytes to mirrors",
+    MirrorDroppedBytes "mirrorDroppedBytes" Bytes false [main] "Bytes that mirrors missed",
+    MirrorDetached "mirrorDetached" None false [] "Copies given up half way",
+    ClientRefused "clientRefused" None false [] "Clients refused",
+    TargetInUse "targetInUse" None true [] "Target in use",
+    DroppedDatagrams "droppedDatagrams" None false [] "Datagrams dropped",
+    MirrorDroppedDatagrams "mirrorDroppedDatagrams" None false [] "Datagrams that mirrors missed",
+    SpooledConnections "spooledConnections" None true [] "Connections on disk",
+    SpooledBytes "spooledBytes" Bytes true [main] "Bytes on disk",
+    SpoolReplayed "spoolReplayed" None false [] "Connections played back",
+    SpoolRepeated "spoolRepeated" None false [] "Connections played back that may have arrived before",
+    SpoolDropped "spoolDropped" None false [] "Connections dropped from the disk",
 }
 
 #[cfg(test)]

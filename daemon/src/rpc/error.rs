@@ -123,6 +123,10 @@ impl From<RegistryError> for ErrorObjectOwned {
         let message = error.to_string();
         match error {
             RegistryError::Unknown { .. } => ErrorKind::UnknownFlow.object(message, json!({ "field": "/id" })),
+            RegistryError::UnknownCounter { name, .. } => {
+                let field = format!("/counters/{}", name.replace('~', "~0").replace('/', "~1"));
+                ErrorKind::InvalidParams.object(crate::text::printable(&message, 500), json!({ "field": field }))
+            }
             RegistryError::Foreign { owner, .. } => ErrorKind::ForeignFlow.object(message, json!({ "field": "/id", "owner": owner })),
             RegistryError::Full => ErrorKind::TooManyFlows.object(message, json!({})),
             RegistryError::WouldEmpty { count, .. } => ErrorKind::WouldRemoveAll.object(message, json!({ "field": "/flows", "count": count })),

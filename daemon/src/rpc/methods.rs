@@ -125,6 +125,13 @@ CountersOf {
     #[serde(default)]
     ids: Option<Vec<String>>,
 });
+params!(/// Values of counters.
+SetCounters {
+    /// The flow's id.
+    id: String,
+    /// The values, by name. Counters that are not named, and those that say what is now, stay as they are.
+    counters: CounterValues,
+});
 params!(/// From where on, and how long.
 PollParams {
     /// The cursor of the last answer; without it, the answer is the cursor of now, at once.
@@ -304,6 +311,11 @@ fn flow_methods(table: &mut MethodTable) {
     table.add("flow.reset_counters", "Set a flow's counters to zero and forget its last error.", |d, p: Id| async move {
         d.flows.reset_counters(&p.id).await.map(|()| DONE).map_err(Into::into)
     });
+    table.add(
+        "flow.set_counters",
+        "Set counters of a flow, when a backup is restored. They are saved at once.",
+        |d, p: SetCounters| async move { d.flows.set_counters(&p.id, &p.counters).await.map(|()| DONE).map_err(Into::into) },
+    );
 }
 
 fn callback_methods(table: &mut MethodTable) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT_LANGUAGE, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,6 +17,8 @@ use jsonrpsee::server::{BatchRequestConfig, Server, ServerConfig, ServerHandle, 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tower::Service;
+
+use crate::i18n::Language;
 
 use super::{Daemon, Token, auth, method_table, metrics};
 
@@ -184,6 +186,8 @@ async fn call(api: &Api, request: Request<Incoming>) -> Response<Full<Bytes>> {
     }
     let (mut head, body) = request.into_parts();
     // Whoever has the token need not say what it sends; jsonrpsee would refuse PHP's default.
+    let language = head.headers.get(ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()).map(Language::wanted).unwrap_or_default();
+    head.extensions.insert(language);
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let body = match tokio::time::timeout(body_within, Limited::new(body, most).collect()).await {
         Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, &format!("the body did not arrive within {} s", body_within.as_secs())),

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::error::invalid_params;
 use super::{API_VERSION, Daemon, ErrorKind};
 use crate::flow::{Problem, read, schema_of};
+use crate::i18n::{Language, phrase, translate_answer};
 
 /// Methods under construction.
 pub struct MethodTable {
@@ -51,12 +52,15 @@ impl MethodTable {
         Fut: Future<Output = Result<R, ErrorObjectOwned>> + Send,
     {
         self.documents.push(document::<P, R>(name, summary));
-        let registered = self.module.register_async_method(name, move |params, daemon, _| {
+        let registered = self.module.register_async_method(name, move |params, daemon, extensions| {
             let handler = handler.clone();
             async move {
-                let params: P = parameters(params.as_str())?;
-                let result = handler(daemon, params).await?;
-                serde_json::to_value(result).map_err(|e| ErrorObjectOwned::owned(-32603, e.to_string(), None::<()>))
+                let answer = async {
+                    let params: P = parameters(params.as_str())?;
+                    let result = handler(daemon, params).await?;
+                    serde_json::to_value(result).map_err(|e| ErrorObjectOwned::owned(-32603, e.to_string(), None::<()>))
+                };
+                in_language(answer.await, extensions.get().copied().unwrap_or_default())
             }
         });
         debug_assert!(registered.is_ok(), "{name} is registered twice");
@@ -89,6 +93,24 @@ impl MethodTable {
         let registered = self.module.register_method("rpc.discover", move |_, _, _| document.clone());
         debug_assert!(registered.is_ok());
         self.module.into()
+    }
+}
+
+/// What is for a person, in the language of the caller.
+fn in_language(answer: Result<Value, ErrorObjectOwned>, language: Language) -> Result<Value, ErrorObjectOwned> {
+    match (answer, language) {
+        (answer, Language::English) => answer,
+        (Ok(mut result), _) => {
+            translate_answer(&mut result, language);
+            Ok(result)
+        }
+        (Err(error), _) => {
+            let mut data: Option<Value> = error.data().and_then(|data| serde_json::from_str(data.get()).ok());
+            if let Some(data) = &mut data {
+                translate_answer(data, language);
+            }
+            Err(ErrorObjectOwned::owned(error.code(), phrase(error.message(), language), data))
+        }
     }
 }
 

@@ -141,6 +141,19 @@ impl Daemon {
         }
     }
 
+    /// Calls a method as somebody who reads French: its result, or the error object.
+    #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "json!(…) is what it is called with")]
+    pub(crate) fn call_in_french(&self, method: &str, params: Value) -> Result<Value, Value> {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+        let request = self.request(&body).replacen("\r\n", "\r\nAccept-Language: fr-FR,fr;q=0.9,en;q=0.5\r\n", 1);
+        let mut answer = self.raw(request.as_bytes()).json();
+        match answer.get_mut("error") {
+            Some(error) => Err(error.take()),
+            None => Ok(answer["result"].take()),
+        }
+    }
+
     /// Calls a method of a daemon that may be killed meanwhile: `None`, if there was no whole answer.
     pub(crate) fn try_call(&self, method: &str, params: &Value) -> Option<Result<Value, Value>> {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();

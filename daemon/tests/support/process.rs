@@ -19,7 +19,7 @@ pub(crate) fn domoflux<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item =
 
 /// Without what the environment of the one who runs the tests would add.
 pub(crate) fn clean(mut command: Command) -> Command {
-    let ours = ["DOMOFLUX_TOKEN", "DOMOFLUX_INSTANCE", "DOMOFLUX_STATE_DIR"];
+    let ours = ["DOMOFLUX_TOKEN", "DOMOFLUX_INSTANCE", "DOMOFLUX_STATE_DIR", "DOMOFLUX_LISTEN", "DOMOFLUX_LOG_FORMAT", "DOMOFLUX_LOG_LEVEL"];
     let systemds =
         ["STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CONFIGURATION_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"];
     for variable in ours.into_iter().chain(systemds) {

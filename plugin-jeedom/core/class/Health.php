@@ -47,6 +47,15 @@ final class Health
             'advice' => self::html($daemon['message']),
             'state' => $daemon['ok'] && $daemon['message'] === '',
         ]];
+        if ($daemon['ok']) {
+            $fails = !empty($daemon['callback']['failing']);
+            $rows[] = [
+                'test' => __('Rappel de Jeedom par le démon', __FILE__),
+                'result' => $fails ? 'NOK' : 'OK',
+                'advice' => $fails ? self::html((string) ($daemon['callback']['last_error']['text'] ?? '')) : '',
+                'state' => !$fails,
+            ];
+        }
         foreach (self::flows() as $flow) {
             if (!$flow['enabled']) {
                 continue;
@@ -124,7 +133,7 @@ final class Health
             'plugin ' . Setup::wanted() . ', binary ' . (Setup::version() ?: '-') . ', ' . php_uname('m'),
             'daemon ' . ($daemon['ok'] ? $daemon['version'] . ', ' . self::duration($daemon['uptime']) : 'NOK') . ', '
                 . (Setup::hasSystemd() ? 'systemd' : 'supervise'),
-            'callback ' . ($daemon['ok'] && !empty($daemon['callback']['last_error']) ? 'NOK' : 'OK'),
+            'callback ' . (empty($daemon['callback']['failing']) ? 'OK' : 'NOK'),
             'flows: ' . (implode(', ', $kinds) ?: '-'),
         ]));
     }

@@ -12,6 +12,7 @@ use Domoflux\Commands;
 use Domoflux\Daemon;
 use Domoflux\Flows;
 use Domoflux\Health;
+use Domoflux\Install;
 use Domoflux\Kinds;
 use Domoflux\Notice;
 use Domoflux\Setup;
@@ -55,6 +56,12 @@ class domoflux extends eqLogic
     public static function additionnalDependancyCheck()
     {
         return Setup::state();
+    }
+
+    /** The core calls it as root when the dependencies were installed; it stopped the daemon before. */
+    public static function dependancy_end()
+    {
+        Install::dependenciesDone();
     }
 
     // ---- What the core calls by the clock

@@ -256,6 +256,7 @@
           original = copy(value);
           control.value = value === undefined ? '' : JSON.stringify(value, null, 2);
           shown = control.value;
+          control.rows = Math.min(20, Math.max(4, shown.split('\n').length));
         },
         problem() {
           const untouched = control.value === shown || control.value.trim() === '';

@@ -185,7 +185,8 @@
         node: element('div', {}, list, add),
         control: add,
         get() {
-          const values = rows.filter((row) => !isBlank(row)).map((row) => row.slot.get() || {});
+          const values = rows.filter((row) => !isBlank(row)).map((row) => row.slot.get())
+            .map((value) => (value === undefined ? {} : value));
           if (values.length > 0) {
             return values;
           }

@@ -115,6 +115,7 @@
   const ACTIONS = {
     addFlow: () => askKinds().then(Domoflux.add, (error) => Domoflux.alert(error.message)),
     importFlows: () => modal('import', texts.importTitle),
+    documentation: (card) => window.open(card.getAttribute('data-url'), '_blank', 'noopener'),
     health: () => modal('health', texts.healthTitle),
     probe(button) {
       if (open) {
@@ -131,7 +132,7 @@
     }
   });
   root.addEventListener('keydown', (event) => {
-    if ((event.key === 'Enter' || event.key === ' ') && event.target.matches('div[data-domoflux-action]')) {
+    if ((event.key === 'Enter' || event.key === ' ') && event.target.matches('[role][data-domoflux-action]')) {
       event.preventDefault();
       event.target.click();
     }

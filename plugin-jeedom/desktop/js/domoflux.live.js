@@ -44,15 +44,17 @@
     };
   }
 
-  function statusFacts(facts, live, texts, now) {
-    const { status } = live;
-    facts.set('state', Domoflux.statePill(status ? status.state : 'unknown', texts),
-      status ? ' ' + texts.since + ' ' + Domoflux.span(now - status.since, texts) : null);
-    facts.set('listening', status ? status.listening.join(', ') || texts.notListening : null);
-    facts.set('connections', status ? String(status.connections) : null);
-    const tip = status && advice(status, texts);
-    facts.set('error', status && status.error, tip ? element('div', { class: 'domoflux-advice' }, tip) : null);
-    const last = status && status.last_error;
+  const UNKNOWN = { state: 'unknown', listening: null, error: null, last_error: null };
+
+  function statusFacts(facts, known, texts, now) {
+    const status = known || UNKNOWN;
+    facts.set('state', Domoflux.statePill(status.state, texts),
+      known ? ' ' + texts.since + ' ' + Domoflux.span(now - known.since, texts) : null);
+    facts.set('listening', known ? known.listening.join(', ') || texts.notListening : null);
+    facts.set('connections', known ? String(known.connections) : null);
+    const tip = advice(status, texts);
+    facts.set('error', status.error, tip ? element('div', { class: 'domoflux-advice' }, tip) : null);
+    const last = status.last_error;
     facts.set('lastError', last && last.text !== status.error
       ? last.text + ' (' + Domoflux.moment(last.at, now, texts.language) + ')' : null);
   }
@@ -158,7 +160,7 @@
       }
       const missing = enabled ? texts.noFlow : texts.noFlowDisabled;
       note(daemon.ok ? (daemon.message || (status ? null : missing)) : texts.daemonAway + ' ' + daemon.message);
-      parts.forEach((part) => statusFacts(part.facts, live, texts, now));
+      parts.forEach((part) => statusFacts(part.facts, status, texts, now));
       if (live.counters) {
         counters.update(live.counters, now);
       }

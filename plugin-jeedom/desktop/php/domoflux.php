@@ -41,13 +41,13 @@ foreach ($eqLogics as $eqLogic) {
                 <br>
                 <span>{{Santé}}</span>
             </div>
-            <a class="cursor logoSecondary domoflux-card-link" target="_blank" rel="noopener" href="<?php
-                echo $text(str_replace('#language#', config::byKey('language', 'core', 'fr_FR'), (string) $plugin->getDocumentation()));
+            <div class="cursor logoSecondary" role="link" tabindex="0" data-domoflux-action="documentation" data-url="<?php
+                echo $text(str_replace('#language#', translate::getLanguage(), (string) $plugin->getDocumentation()));
             ?>">
                 <i class="fas fa-book"></i>
                 <br>
                 <span>{{Documentation}}</span>
-            </a>
+            </div>
         </div>
         <legend><i class="fas fa-code-branch"></i> {{Mes flux}}</legend>
         <?php if (count($eqLogics) === 0) { ?>
@@ -112,7 +112,45 @@ foreach ($eqLogics as $eqLogic) {
                 <form class="form-horizontal" onsubmit="return false">
                     <fieldset>
                         <div class="col-lg-6">
-                            <?php include_file('desktop', 'domoflux.general', 'html', 'domoflux'); ?>
+                            <legend><i class="fas fa-wrench"></i> {{Paramètres généraux}}</legend>
+                            <input type="text" class="eqLogicAttr" data-l1key="id" style="display:none;">
+                            <input type="text" class="eqLogicAttr" data-l1key="configuration" data-l2key="kind" data-domoflux="kind" style="display:none;">
+                            <input type="text" class="eqLogicAttr" data-l1key="configuration" data-l2key="spec" data-domoflux="spec" style="display:none;">
+                            <div class="form-group">
+                                <label class="col-sm-4 control-label" for="domoflux_name">{{Nom de l'équipement}}</label>
+                                <div class="col-sm-8">
+                                    <input type="text" class="eqLogicAttr form-control" id="domoflux_name" data-l1key="name" placeholder="{{Nom de l'équipement}}">
+                                </div>
+                            </div>
+                            <div class="form-group">
+                                <label class="col-sm-4 control-label" for="sel_object">{{Objet parent}}</label>
+                                <div class="col-sm-8">
+                                    <select id="sel_object" class="eqLogicAttr form-control" data-l1key="object_id">
+                                        <option value="">{{Aucun}}</option>
+                                        <?php foreach (jeeObject::buildTree(null, false) as $object) {
+                                            echo '<option value="' . $text($object->getId()) . '">'
+                                                . str_repeat('&nbsp;&nbsp;', (int) $object->getConfiguration('parentNumber'))
+                                                . $text($object->getName()) . '</option>';
+                                        } ?>
+                                    </select>
+                                </div>
+                            </div>
+                            <div class="form-group">
+                                <label class="col-sm-4 control-label">{{Catégorie}}</label>
+                                <div class="col-sm-8">
+                                    <?php foreach (jeedom::getConfiguration('eqLogic:category') as $key => $value) {
+                                        echo '<label class="checkbox-inline"><input type="checkbox" class="eqLogicAttr" data-l1key="category" data-l2key="'
+                                            . $text($key) . '">' . $text($value['name']) . '</label>';
+                                    } ?>
+                                </div>
+                            </div>
+                            <div class="form-group">
+                                <label class="col-sm-4 control-label">{{Options}}</label>
+                                <div class="col-sm-8">
+                                    <label class="checkbox-inline"><input type="checkbox" class="eqLogicAttr" data-l1key="isEnable" data-domoflux="isEnable" checked>{{Activer}}</label>
+                                    <label class="checkbox-inline"><input type="checkbox" class="eqLogicAttr" data-l1key="isVisible" checked>{{Visible}}</label>
+                                </div>
+                            </div>
                             <legend><i class="fas fa-info"></i> {{Informations}}</legend>
                             <div data-domoflux="summary"></div>
                             <div class="form-group">

@@ -4,7 +4,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { JSDOM } = require('jsdom');
 
-const PLUGIN = path.join(__dirname, '..', '..');
+const PLUGIN = path.join(__dirname, '..', '..', 'plugin-jeedom');
 const FORM = ['dom', 'texts', 'format', 'schema', 'fields', 'slot', 'groups', 'form'];
 
 function source(name) {
@@ -14,7 +14,9 @@ function source(name) {
 
 /** A window with these scripts run, and `#here` to put things into. */
 function page(scripts = FORM, html = '<div id="here"></div>') {
-  const dom = new JSDOM(`<!DOCTYPE html><body>${html}</body>`, { runScripts: 'outside-only', url: 'http://jeedom.test/' });
+  const dom = new JSDOM(`<!DOCTYPE html><body>${html}</body>`, {
+    runScripts: 'outside-only', pretendToBeVisual: true, url: 'http://jeedom.test/',
+  });
   scripts.forEach((name) => dom.window.eval(source(name)));
   const { window } = dom;
   return { window, document: window.document, Domoflux: window.Domoflux, here: window.document.getElementById('here') };

@@ -79,6 +79,14 @@ test('any JSON at all comes back', () => {
   }
 });
 
+test('rows that are no objects come back', () => {
+  const at = form(mirror);
+  for (const mirrors of [[null], [true, null], [false, 0, '', [], {}]]) {
+    at.form.set({ mirrors });
+    assert.deepEqual(plain(at.form.value()), { mirrors });
+  }
+});
+
 test('an empty form is an empty spec, and has a row to fill in', () => {
   const at = form(mirror);
   assert.deepEqual(plain(at.form.value()), {});

@@ -4,7 +4,7 @@ const browser = ['window', 'document', 'Event', 'Node', 'Intl', 'fetch', 'FormDa
   'clearTimeout', 'MutationObserver'];
 // What the core gives to a page.
 const jeedom = ['jeedom', 'jeedomUtils', 'jeeDialog', 'jeeFrontEnd', 'domUtils', 'eqType', 'modifyWithoutSave', 'Domoflux'];
-const node = ['require', 'module', 'process', '__dirname', 'structuredClone', 'console'];
+const node = ['setImmediate', 'setTimeout', 'require', 'module', 'process', '__dirname', 'structuredClone', 'console'];
 const readonly = (names) => Object.fromEntries(names.map((name) => [name, 'readonly']));
 
 const rules = {
