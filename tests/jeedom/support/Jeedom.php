@@ -27,6 +27,8 @@ final class Jeedom
         foreach (['core', 'plugin_info'] as $part) {
             self::copyTree($here . '/../../plugin-jeedom/' . $part, $root . '/plugins/domoflux/' . $part);
         }
+        // As in a release.
+        copy($here . '/../../resources/kinds.json', $root . '/plugins/domoflux/core/config/kinds.json');
         putenv('DOMOFLUX_STATE_DIR=' . $root . '/state');
         require_once $root . '/core/php/core.inc.php';
         $this->port = Wire::freePort();
@@ -107,12 +109,23 @@ final class Jeedom
     }
 
     /**
+     * What a mirror does. Nobody is at the default target and mirror.
+     *
+     * @return array<string, mixed>
+     */
+    public static function spec(int $listen, int $target = 9, int $mirror = 9): array
+    {
+        return ['listen' => "127.0.0.1:$listen", 'target' => "127.0.0.1:$target", 'mirrors' => [['address' => "127.0.0.1:$mirror"]]];
+    }
+
+    /**
      * An equipment that is enabled, with a spec.
      *
-     * @param array<string, mixed> $spec
+     * @param array<string, mixed>|null $spec
      */
-    public function mirror(string $name, array $spec): \domoflux
+    public function mirror(string $name, ?array $spec = null): \domoflux
     {
+        $spec = $spec ?? self::spec(Wire::freePort());
         return self::form($this->add($name), ['isEnable' => '1', 'isVisible' => '1', 'configuration' => ['spec' => json_encode($spec)]]);
     }
 
