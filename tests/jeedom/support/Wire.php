@@ -9,6 +9,8 @@ final class Wire
 {
     private const SECONDS = 5;
 
+    private const RESET = 104;
+
     /** A port that nobody listens on, below those that the kernel gives to clients. */
     public static function freePort(): int
     {
@@ -47,15 +49,11 @@ final class Wire
         return $stream;
     }
 
-    /** Whether somebody listens there. */
+    /** Whether somebody listens there; also one who resets the connection at once, as a mirror without its target does. */
     public static function answers(int $port): bool
     {
         $stream = @stream_socket_client('tcp://127.0.0.1:' . $port, $code, $text, 1);
-        if ($stream === false) {
-            return false;
-        }
-        fclose($stream);
-        return true;
+        return $stream !== false || $code === self::RESET;
     }
 
     /**
