@@ -44,7 +44,6 @@ Cases::add('a key that was turned off in Jeedom is refused', static function (Je
 });
 
 Cases::add('events that make no sense are taken and change nothing', static function (Jeedom $jeedom): void {
-    domoflux_install();
     $eqLogic = $jeedom->start()->mirror('Stable');
     $key = \jeedom::getApiKey('domoflux');
     foreach ([null, 'text', 7, [null], ['text'], [[]], [['kind' => 'status']], [['kind' => 'status', 'flow' => ['x']]], [['kind' => 'odd', 'flow' => 'panel']],
@@ -122,16 +121,15 @@ Cases::add('events about many flows are one question', static function (Jeedom $
 
 Cases::add('a web server that comes back gets what was kept', static function (Jeedom $jeedom): void {
     domoflux_install();
-    $port = Wire::freePort();
-    $eqLogic = $jeedom->start()->mirror('Patience', Jeedom::spec($port));
-    Rpc::call('flow.apply', ['id' => $eqLogic->flowId(), 'owner' => 'jeedom', 'kind' => 'mirror', 'spec' => Jeedom::spec($port), 'enabled' => false]);
+    $eqLogic = $jeedom->start()->mirror('Patience');
     Check::eventually(static function (): bool {
         return Rpc::call('callback.status')['failing'];
     }, 'nobody takes it');
+    Rpc::call('flow.remove', ['id' => $eqLogic->flowId()]);
     $jeedom->serve();
-    Check::eventually(static function () use ($eqLogic): bool {
-        return Jeedom::value($eqLogic, 'isListening') === 0;
-    }, 'it arrives');
+    Check::eventually(static function () use ($jeedom, $eqLogic): bool {
+        return isset($jeedom->flows()[$eqLogic->flowId()]) && !Rpc::call('callback.status')['failing'];
+    }, 'the start is told, and what the daemon lacks is pushed');
 });
 
 Cases::add('the address is by loopback and has the complement', static function (Jeedom $jeedom): void {

@@ -31,7 +31,7 @@ spl_autoload_register(static function (string $class): void {
     }
     // Plugins: the class of commands is in the file of the equipment's.
     $plugin = str_replace(['Real', 'Cmd'], '', $class);
-    if (strpos($class, '\\') === false && strpos($class, '/') === false && (int) config::byKey('active', $plugin, 0) === 1) {
+    if (strpos($class, '\\') === false && strpos($class, '/') === false && (int) config::byKey('active', $plugin, null) === 1) {
         include_file('core', $plugin, 'class', $plugin);
     }
 }, true, true);
