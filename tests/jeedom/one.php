@@ -5,7 +5,7 @@
 declare(strict_types=1);
 
 error_reporting(E_ALL);
-foreach (['Cases', 'Check', 'Jeedom', 'Wire'] as $class) {
+foreach (['Cases', 'Check', 'Jeedom', 'Proxy', 'Wire'] as $class) {
     require_once __DIR__ . '/support/' . $class . '.php';
 }
 require $argv[1];

@@ -43,7 +43,7 @@ Cases::add('kinds, with the daemon and without', static function (Jeedom $jeedom
     $without = ask($web, ['action' => 'kinds']);
     $jeedom->start();
     $with = ask($web, ['action' => 'kinds']);
-    Check::same('ok', $with['state']);
+    Check::same('ok', $with['state'], json_encode($with['result']));
     Check::same($with['result'], $without['result'], 'they are the same');
     Check::same('mirror', $with['result'][0]['kind']);
     Check::has('Miroir', $with['result'][0]['title']);
@@ -88,6 +88,7 @@ Cases::add('live, restart, resync', static function (Jeedom $jeedom): void {
     $eqLogic = $jeedom->start()->mirror('En direct');
     $id = (string) $eqLogic->getId();
     $live = ask($web, ['action' => 'live', 'id' => $id, 'after' => '0'])['result'];
+    Check::true(is_array($live), json_encode($live));
     Check::same([true, 'serving'], [$live['daemon']['ok'], $live['status']['state']]);
     Check::true(isset($live['counters']['clientConnections']) && $live['lines'] !== [], 'counters and lines');
     $last = max(array_column($live['lines'], 'seq'));

@@ -90,8 +90,11 @@ final class Wire
      */
     public static function http(string $method, string $url, string $body = '', array $headers = []): array
     {
+        if (strpos(implode($headers), 'Content-Type') === false) {
+            $headers[] = 'Content-Type: application/json';
+        }
         $context = stream_context_create(['http' => [
-            'method' => $method, 'header' => array_merge(['Connection: close', 'Content-Type: application/json'], $headers), 'content' => $body, 'timeout' => self::SECONDS,
+            'method' => $method, 'header' => array_merge(['Connection: close'], $headers), 'content' => $body, 'timeout' => self::SECONDS,
             'ignore_errors' => true, 'follow_location' => 0,
         ]]);
         $answer = file_get_contents($url, false, $context);

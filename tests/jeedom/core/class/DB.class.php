@@ -35,6 +35,11 @@ class DB
         self::$statements++;
         $query = trim(preg_replace('/\s+/', ' ', str_replace('`', '', $_query)), ' ;');
         $result = null;
+        foreach ($_params as $name => $value) {
+            if ($value !== null && preg_match('/:' . $name . '\b/', $query) !== 1) {
+                throw new Exception('[MySQL] Error code : HY093 (0). Invalid parameter number: ' . $name);
+            }
+        }
         if (preg_match('/^SELECT (.+?) FROM (\w+)( WHERE (.+?))?( ORDER BY ([\w, ]+))?$/', $query, $found) === 1) {
             $rows = self::select($found[2], array_map('trim', explode(',', $found[1])), $found[4] ?? '', $_params, $found[6] ?? '');
             if ($_fetch_param === PDO::FETCH_CLASS) {
@@ -48,9 +53,9 @@ class DB
             return $result;
         }
         if (preg_match('/^DELETE FROM (\w+)( WHERE (.+))?$/', $query, $found) === 1) {
-            $where = self::where($found[3] ?? '', $_params);
-            journal::change($found[1], static function (array $rows) use ($where): array {
-                return array_fill_keys(array_keys(array_filter($rows, $where)), null);
+            $where = $found[3] ?? '';
+            journal::change($found[1], static function (array $rows) use ($where, $_params): array {
+                return array_fill_keys(array_keys(self::matching($rows, $where, $_params)), null);
             });
             return $result;
         }
@@ -64,7 +69,7 @@ class DB
      */
     private static function select(string $table, array $fields, string $where, array $params, string $order): array
     {
-        $rows = array_values(array_filter(journal::rows($table), self::where($where, $params)));
+        $rows = array_values(self::matching(journal::rows($table), $where, $params));
         foreach (array_reverse($order === '' ? [] : explode(',', $order)) as $field) {
             $field = trim($field);
             usort($rows, static function (array $a, array $b) use ($field): int {
@@ -87,6 +92,19 @@ class DB
             return $value === null ? null : (string) $value;
         }
         return PHP_VERSION_ID >= 80100 ? (int) $value : (string) $value;
+    }
+
+    /**
+     * @param array<int|string, array<string, mixed>> $rows
+     * @param array<string, mixed> $params
+     * @return array<int|string, array<string, mixed>>
+     */
+    private static function matching(array $rows, string $where, array $params): array
+    {
+        if ($where === 'id = :id' || $where === 'id=:id') {
+            return array_intersect_key($rows, [(string) self::parameter($params, 'id') => true]);
+        }
+        return array_filter($rows, self::where($where, $params));
     }
 
     /**
@@ -147,10 +165,9 @@ class DB
             self::parameter($params, $found[2]);
             $values[$found[1]] = $params[$found[2]];
         }
-        $where = self::where($where, $params);
-        journal::change($table, static function (array $rows) use ($table, $where, $values): array {
+        journal::change($table, static function (array $rows) use ($table, $where, $params, $values): array {
             $changed = [];
-            foreach (array_filter($rows, $where) as $key => $row) {
+            foreach (self::matching($rows, $where, $params) as $key => $row) {
                 $changed[$key] = self::stored($table, $values + $row);
                 self::refuseDuplicate($table, $rows, $changed[$key], $key);
             }
@@ -313,6 +330,9 @@ class DB
             return;
         }
         foreach ($rows as $other => $row) {
+            if (isset($new['eqLogic_id']) && (int) $row['eqLogic_id'] !== (int) $new['eqLogic_id']) {
+                continue; // Only because the next lines take their time.
+            }
             if ((string) $other !== (string) $own && array_map([self::class, 'folded'], array_intersect_key($row, $unique)) == $key) {
                 throw new Exception("[MySQL] Error code : 23000 (1062). Duplicate entry '" . implode('-', $key) . "' for key 'unique'");
             }
