@@ -109,6 +109,30 @@ does setpriv --reuid=33 --regid=33 --clear-groups env DOMOFLUX_LISTEN=127.0.0.1:
 grep -qE '^\[[-0-9: ]+\]\[INFO\] ' "$html/log/domoflux_daemon" || fail "the daemon does not log into Jeedom's file: $(cat "$html/log/domoflux_daemon")"
 [ -s "$root/var/lib/domoflux/jeedom/token" ] || fail "the daemon has no state"
 
+# Ports below 1024, where setcap is: this machine's goes into the Debian for it.
+if command -v setcap > /dev/null && command -v getcap > /dev/null; then
+    mkdir -p "$root/usr/local/sbin"
+    cp "$(command -v setcap)" "$(command -v getcap)" "$root/usr/local/sbin/"
+    does $setup
+    inside getcap /usr/local/bin/domoflux | grep -q cap_net_bind_service || fail "the binary has not the capability for low ports"
+    with_times > "$work/before"
+    does $setup
+    with_times > "$work/after"
+    same "a second run with setcap changed something" "$work/before" "$work/after"
+    # A container that does not have the capability: a file with it would not even start.
+    echo >> "$plugin/resources/bin/SHA256SUMS"
+    rm "$root/usr/local/bin/domoflux"
+    does setpriv --bounding-set=-net_bind_service $setup
+    says "does not allow CAP_NET_BIND_SERVICE"
+    does setpriv --bounding-set=-net_bind_service domoflux --version
+    does setpriv --bounding-set=-net_bind_service $setup
+    if grep -E 'installed|does not allow' "$work/output"; then fail "a second run without the capability does it all again"; fi
+    rm "$root"/usr/local/sbin/{setcap,getcap}
+    echo "gives the capability for low ports, where the container has it"
+else
+    echo "NOT CHECKED: there is no setcap (Debian has it in libcap2-bin)"
+fi
+
 does $setup configure 55999 debug
 [ "$(cat "$root/etc/domoflux/jeedom.env")" = "DOMOFLUX_LISTEN=127.0.0.1:55999
 DOMOFLUX_LOG_LEVEL=debug" ] || fail "configure: $(cat "$root/etc/domoflux/jeedom.env")"

@@ -30,6 +30,7 @@ fn a_mirror_that_is_away_costs_the_main_path_nothing_and_gets_what_comes_when_it
     assert_eq!(daemon.counter("panel", "droppedDatagrams"), 0);
     let error = daemon.status("panel")["last_error"]["text"].as_str().unwrap().to_owned();
     assert!(error.contains(&format!("mirror: cannot send to {away}: connection refused")), "{error}");
+    until("it is said", || (said(&daemon, "WARN") > 0).then_some(()));
     assert_eq!(said(&daemon, "WARN"), 1, "a lasting trouble is said once");
     let back = Udp::at((away.ip(), away.port()));
     for n in 0..100u16 {
@@ -291,7 +292,7 @@ fn a_target_that_cannot_be_opened_is_passed_over_and_nothing_is_lost() {
         daemon.counts("panel", "targetInUse", 2);
         assert_eq!(daemon.counter("panel", "droppedDatagrams"), 0, "{first}");
         assert!(daemon.counter("panel", "targetErrConnect") >= 1);
-        assert!(said(&daemon, &format!("target: cannot send to {first}")) > 0);
+        until("that is said", || (said(&daemon, &format!("target: cannot send to {first}")) > 0).then_some(()));
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Report {
 struct Troubles {
     last: Option<LastError>,
     places: HashMap<String, Said>,
+    /// What is wrong now, by place.
+    wrong: HashMap<String, LastError>,
     /// Places whose trouble was said and whose end was not.
     open: usize,
 }
@@ -56,13 +58,26 @@ impl Report {
         Self { flow: flow.to_owned(), events, state: Mutex::default() }
     }
 
-    /// Something at `place` (an address, say) failed.
+    /// `place` (an address, say) fails, until it is [`mended`](Self::mended).
     pub fn failed(&self, place: &impl Display, text: &str) {
+        self.say(place, text, true);
+    }
+
+    /// Something went wrong at `place`, once.
+    pub fn happened(&self, place: &impl Display, text: &str) {
+        self.say(place, text, false);
+    }
+
+    fn say(&self, place: &impl Display, text: &str, lasts: bool) {
         let text = printable(text, 1000);
         let place = place.to_string();
         let loud = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.last = Some(LastError { text: text.clone(), at: unix_ms() });
+            let last = LastError { text: text.clone(), at: unix_ms() };
+            if lasts && (state.wrong.len() < MOST_PLACES || state.wrong.contains_key(&place)) {
+                state.wrong.insert(place.clone(), last.clone());
+            }
+            state.last = Some(last);
             state.is_news(place)
         };
         if loud {
@@ -76,10 +91,11 @@ impl Report {
     /// `place` works again, or still.
     pub fn mended(&self, place: &impl Display) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.open == 0 {
+        if state.open == 0 && state.wrong.is_empty() {
             return; // the usual case, once a connection
         }
         let place = place.to_string();
+        state.wrong.remove(&place);
         if state.ends(&place) {
             drop(state);
             tracing::info!(flow = self.flow, "{place} answers again");
@@ -89,12 +105,24 @@ impl Report {
 
     /// A client was refused.
     pub fn refused(&self, text: &str) {
-        self.failed(&"refused clients", text);
+        self.happened(&"refused clients", text);
     }
 
     /// The last trouble.
     pub fn last(&self) -> Option<LastError> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).last.clone()
+    }
+
+    /// What is wrong now, the latest first.
+    pub fn wrong(&self) -> Vec<LastError> {
+        let mut wrong: Vec<_> = self.state.lock().unwrap_or_else(PoisonError::into_inner).wrong.values().cloned().collect();
+        wrong.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.text.cmp(&b.text)));
+        wrong
+    }
+
+    /// The spec is another one: what was wrong may have gone with the old one.
+    pub fn renew(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).wrong.clear();
     }
 
     /// Sets the last trouble without a log line; the caller has said it.
@@ -105,7 +133,9 @@ impl Report {
 
     /// Forgets the last trouble.
     pub fn clear(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).last = None;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last = None;
+        state.wrong.clear();
     }
 }
 
@@ -155,5 +185,27 @@ mod tests {
         let kinds: Vec<_> = events.look(0, 10).events.into_iter().map(|e| e.kind).collect();
         assert_eq!(kinds, [EventKind::Trouble, EventKind::Mended]);
         assert_eq!(report.last().map(|l| l.text).as_deref(), Some("cannot connect to a:1"));
+    }
+
+    #[test]
+    fn what_is_wrong_now_is_known_however_often_it_was_said() {
+        let report = Report::new("panel", Arc::new(Events::default()));
+        let wrong = || report.wrong().into_iter().map(|l| l.text).collect::<Vec<_>>();
+        for _ in 0..2 {
+            report.failed(&"a:1", "no a:1");
+            report.failed(&"b:1", "no b:1");
+            report.happened(&"clients", "refused");
+            report.mended(&"b:1");
+            assert_eq!(wrong(), ["no a:1"]);
+            report.mended(&"a:1");
+            assert_eq!(wrong(), [""; 0]);
+        }
+        report.failed(&"a:1", "no a:1");
+        report.renew();
+        assert_eq!(wrong(), [""; 0], "of another spec");
+        for n in 0..1000 {
+            report.failed(&n, "no");
+        }
+        assert!(report.wrong().len() <= MOST_PLACES);
     }
 }

@@ -63,6 +63,8 @@ pub struct FlowStatus {
     pub retry_in_ms: Option<u64>,
     /// How often it was opened or tried to be, since the daemon started.
     pub attempts: u64,
+    /// What is wrong now although it may serve: places that failed when last tried, the latest first.
+    pub troubles: Vec<LastError>,
     /// The last thing that went wrong, in the flow or in one of its connections.
     pub last_error: Option<LastError>,
     /// Connection tasks that run, those that only wait for a mirror among them.

@@ -200,6 +200,7 @@ impl Supervisor {
     }
 
     fn want(&self, spec: Value, enabled: bool) {
+        self.report.renew();
         let mut view = self.look();
         view.spec = spec;
         view.enabled = enabled;
@@ -316,6 +317,7 @@ impl Supervisor {
             error: view.error.map(|e| e.to_string()),
             retry_in_ms: view.retry_at.map(|at| at.saturating_duration_since(Instant::now()).as_millis() as u64),
             attempts: view.attempts,
+            troubles: self.report.wrong(),
             last_error: self.report.last(),
             connections: self.connections.count(),
             spec: view.spec,

@@ -139,10 +139,9 @@ pub fn translate_answer(answer: &mut Value, language: Language) {
             for (name, value) in fields {
                 match value {
                     Value::String(text) if said.contains(&name.as_str()) => *text = phrase(text, language),
-                    Value::Object(last) if name == "last_error" => {
-                        if let Some(Value::String(text)) = last.get_mut("text") {
-                            *text = phrase(text, language);
-                        }
+                    Value::Object(_) if name == "last_error" => translate_text(value, language),
+                    Value::Array(troubles) if name == "troubles" => {
+                        troubles.iter_mut().for_each(|trouble| translate_text(trouble, language));
                     }
                     Value::Object(_) | Value::Array(_) if name != "spec" && name != "schema" => translate_answer(value, language),
                     _ => {}
@@ -150,6 +149,12 @@ pub fn translate_answer(answer: &mut Value, language: Language) {
             }
         }
         _ => {}
+    }
+}
+
+fn translate_text(said: &mut Value, language: Language) {
+    if let Some(Value::String(text)) = said.get_mut("text") {
+        *text = phrase(text, language);
     }
 }
 
@@ -247,7 +252,7 @@ mod tests {
         let refused = "connection refused";
         let mut answer = json!([{
             "id": "a", "error": refused, "last_error": {"text": refused, "at": 1}, "text": refused, "spec": {"id": "x", "error": refused},
-            "problems": [{"pointer": "/a", "message": refused}], "findings": [{"pointer": "/a", "text": refused}],
+            "troubles": [{"text": refused, "at": 1}], "problems": [{"pointer": "/a", "message": refused}], "findings": [{"pointer": "/a", "text": refused}],
             "lines": [{"seq": 1, "text": refused, "error": refused}],
         }]);
         translate_answer(&mut answer, Language::French);
@@ -256,7 +261,7 @@ mod tests {
             answer,
             json!([{
                 "id": "a", "error": french, "last_error": {"text": french, "at": 1}, "text": refused, "spec": {"id": "x", "error": refused},
-                "problems": [{"pointer": "/a", "message": french}], "findings": [{"pointer": "/a", "text": french}],
+                "troubles": [{"text": french, "at": 1}], "problems": [{"pointer": "/a", "message": french}], "findings": [{"pointer": "/a", "text": french}],
                 "lines": [{"seq": 1, "text": refused, "error": refused}],
             }])
         );

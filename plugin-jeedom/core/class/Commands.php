@@ -182,7 +182,7 @@ final class Commands
         }
         $texts = [
             'state' => self::stateText((string) $status['state']),
-            'lastError' => (string) ($status['error'] ?? $status['last_error']['text'] ?? ''),
+            'lastError' => self::wrong($status),
         ];
         foreach ($texts as $logicalId => $text) {
             if (isset($cmds[$logicalId]) && (string) $cmds[$logicalId]->execCmd() !== $text) {
@@ -308,6 +308,16 @@ final class Commands
             $link = '<a href="/index.php?v=d&m=domoflux&p=domoflux&id=' . $eqLogic->getId() . '">' . __('Équipement', __FILE__) . '</a>';
             Notice::keep($eqLogic->flowId(), $eqLogic->getHumanName() . ' : ' . ($status['error'] ?? ''), $link);
         }
+    }
+
+    /**
+     * What is wrong now, '' if nothing is: why it does not serve, or what does not answer it.
+     *
+     * @param array<string, mixed> $status
+     */
+    public static function wrong(array $status): string
+    {
+        return (string) ($status['error'] ?? implode(' ; ', array_column($status['troubles'] ?? [], 'text')));
     }
 
     public static function stateText(string $state): string

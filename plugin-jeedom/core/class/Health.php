@@ -116,7 +116,7 @@ final class Health
             'state' => $state,
             'listening' => implode(', ', $status['listening'] ?? []),
             'clients' => $status['connections'] ?? null,
-            'error' => (string) ($status['error'] ?? $status['last_error']['text'] ?? ''),
+            'error' => $status === null ? '' : Commands::wrong($status),
             'heard' => (string) $eqLogic->getStatus('lastCommunication', ''),
         ];
     }

@@ -54,9 +54,14 @@
     facts.set('connections', known ? String(known.connections) : null);
     const tip = advice(status, texts);
     facts.set('error', status.error, tip ? element('div', { class: 'domoflux-advice' }, tip) : null);
-    const last = status.last_error;
-    facts.set('lastError', last && last.text !== status.error
-      ? last.text + ' (' + Domoflux.moment(last.at, now, texts.language) + ')' : null);
+    const troubles = (status.troubles || []).map((trouble) => trouble.text);
+    facts.set('troubles', ...troubles.map((text) => element('div', {}, text)));
+    facts.set('lastError', pastError(status.last_error, [status.error, ...troubles], texts, now));
+  }
+
+  /** The last error, unless it is among those that are shown already. */
+  function pastError(last, shown, texts, now) {
+    return last && !shown.includes(last.text) ? last.text + ' (' + Domoflux.moment(last.at, now, texts.language) + ')' : null;
   }
 
   /** The counters, the main ones first, the rest folded; each with how fast it went since the last poll. */
@@ -124,7 +129,8 @@
    * can see it. It ends with `stop()`, and by itself when the container has left the page. */
   Domoflux.makeLive = function ({ container, summary, counters: defs, texts, poll, restart, isShown, enabled, clock = Date.now }) {
     const names = {
-      state: texts.state, listening: texts.listening, connections: texts.connections, error: texts.error, lastError: texts.lastError,
+      state: texts.state, listening: texts.listening, connections: texts.connections, error: texts.error, troubles: texts.troubles,
+      lastError: texts.lastError,
     };
     const parts = [container, summary].filter((place) => place).map((place) => ({
       place,

@@ -55,6 +55,7 @@
     notListening: '{{Aucune adresse en écoute}}',
     connections: '{{Connexions en cours}}',
     error: '{{Erreur}}',
+    troubles: '{{En défaut}}',
     lastError: '{{Dernière erreur}}',
     retry: '{{Nouvel essai dans %s}}',
     counters: '{{Compteurs}}',

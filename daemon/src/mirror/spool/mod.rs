@@ -221,7 +221,7 @@ pub(super) async fn open(spec: &MirrorSpec, cx: &FlowContext) -> Result<Vec<Opti
             Ok(lease) => Some(lease),
             Err(error) => {
                 let text = format!("spool for mirror {}: cannot use {}: {}; nothing is kept", leg.address, dir.display(), reason(&error));
-                cx.report.failed(&dir.display(), &text);
+                cx.report.happened(&dir.display(), &text);
                 None
             }
         });
@@ -242,7 +242,7 @@ fn name_unused(dir: &Path, used: &[PathBuf], report: &Report) {
             let place = spool.display();
             let text =
                 format!("{records} connections in {place} are not played back: no mirror of this flow has that spool; delete them, or put it back");
-            report.failed(&place, &text);
+            report.happened(&place, &text);
         }
     }
 }
@@ -379,7 +379,7 @@ impl Spool {
         self.counters.add(C::SpoolDropped as usize, 1);
         let address = self.settings().address;
         self.report
-            .failed(&format_args!("spool for {address}"), &format!("spool for mirror {address}: {why}; a connection is not kept"));
+            .happened(&format_args!("spool for {address}"), &format!("spool for mirror {address}: {why}; a connection is not kept"));
     }
 
     /// Has what the recording holds written in a moment, unless it is delivered by then.

@@ -63,7 +63,7 @@ pub(super) async fn keep_playing(spool: Weak<Spool>) {
         player.spawn(play(spool.clone()));
         let Some(Err(error)) = player.join_next().await else { return };
         let Some(spool) = spool.upgrade() else { return };
-        spool.report.failed(
+        spool.report.happened(
             &"player of the spool",
             &format!("playing back failed inside: {error}; this is a defect of domoflux, please report it"),
         );
@@ -158,7 +158,7 @@ impl Spool {
             }
             Err(error) => {
                 self.report
-                    .failed(&path.display(), &format!("cannot read {}: {}; it is tried again", path.display(), reason(&error)));
+                    .happened(&path.display(), &format!("cannot read {}: {}; it is tried again", path.display(), reason(&error)));
                 tokio::time::sleep(LONGEST_PAUSE).await;
                 return None;
             }
@@ -340,7 +340,7 @@ impl Playing {
                     let address = self.spool.settings().address;
                     let text =
                         format!("spool for mirror {address}: domoflux died while a connection was recorded; it is played back in part and reset");
-                    self.spool.report.failed(&format_args!("parts for {address}"), &text);
+                    self.spool.report.happened(&format_args!("parts for {address}"), &text);
                     return Ok(Sent::Cut);
                 }
                 Next::Damaged(why) => return Err(Outcome::Damaged(why)),

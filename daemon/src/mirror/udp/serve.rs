@@ -94,7 +94,7 @@ fn pause_after(error: &io::Error, shared: &Shared) -> Duration {
     }
     shared
         .report
-        .failed(&shared.bound, &format!("cannot receive on {}: {}; pausing until that is over", shared.bound, reason(error)));
+        .happened(&shared.bound, &format!("cannot receive on {}: {}; pausing until that is over", shared.bound, reason(error)));
     PAUSE
 }
 
