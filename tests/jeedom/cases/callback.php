@@ -46,9 +46,11 @@ Cases::add('a key that was turned off in Jeedom is refused', static function (Je
 Cases::add('events that make no sense are taken and change nothing', static function (Jeedom $jeedom): void {
     $eqLogic = $jeedom->start()->mirror('Stable');
     $key = \jeedom::getApiKey('domoflux');
-    foreach ([null, 'text', 7, [null], ['text'], [[]], [['kind' => 'status']], [['kind' => 'status', 'flow' => ['x']]], [['kind' => 'odd', 'flow' => 'panel']],
-        [['kind' => 'status', 'flow' => 'jeedom-999']], [['kind' => 'status', 'flow' => "jeedom-1' OR 1=1"]], [['kind' => 'status', 'flow' => 'jeedom-']],
-        [['kind' => 'status', 'flow' => 'other-' . $eqLogic->getId()]]] as $events) {
+    $lists = [null, 'text', 7, [null], ['text'], [[]], [['kind' => 'status']], [['kind' => 'status', 'flow' => ['x']]], [['kind' => 'odd', 'flow' => 'panel']]];
+    foreach (['jeedom-999', "jeedom-1' OR 1=1", 'jeedom-', 'other-' . $eqLogic->getId()] as $flow) {
+        $lists[] = [['kind' => 'status', 'flow' => $flow]];
+    }
+    foreach ($lists as $events) {
         Check::same(200, Callback::receive(json_encode(['key' => $key, 'events' => $events])), json_encode($events));
     }
     Check::same(1, Jeedom::value($eqLogic, 'isListening'));

@@ -112,8 +112,9 @@ Cases::add('live, restart, resync', static function (Jeedom $jeedom): void {
 
 Cases::add('parameters that are missing or no texts', static function (Jeedom $jeedom): void {
     $jeedom->start();
+    $odd = [[], ['id' => ['1'], 'spec' => ['x'], 'ids' => ['y'], 'kind' => ['z'], 'after' => ['0']], ['ids' => '[null, "x", [1], 1.5, {"a":1}]']];
     foreach (['kinds', 'check', 'probe', 'live', 'restart', 'importPreview', 'importApply', 'importUndo'] as $action) {
-        foreach ([[], ['id' => ['1'], 'spec' => ['x'], 'ids' => ['y'], 'kind' => ['z'], 'after' => ['0']], ['ids' => '[null, "x", [1], 1.5, {"a":1}]']] as $asked) {
+        foreach ($odd as $asked) {
             try {
                 Ajax::answer($action, $asked);
             } catch (ErrorException $e) {
