@@ -125,6 +125,9 @@ test('a flow that the daemon does not know', async () => {
   const unknown = { ...LIVE, status: null, counters: null };
   assert.match((await panel([unknown])).text('.alert'), /sauvegardez/);
   assert.match((await panel([unknown], { enabled: false })).text('.alert'), /désactivé/);
+  const blank = await panel([unknown], { configured: false });
+  assert.match(blank.text('.alert'), /remplissez le formulaire/);
+  assert.equal(blank.here.querySelector('.domoflux-facts').hidden, true);
 });
 
 test('nothing is asked while nobody looks', async () => {

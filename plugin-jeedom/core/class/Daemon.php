@@ -36,13 +36,16 @@ final class Daemon
             // It runs, and is too old or too new for this plugin.
             $info['launchable_message'] = $e->getMessage();
         } catch (AwayException $e) {
-            $info['launchable_message'] = (string) \cache::byKey('domoflux::notStarted')->getValue('');
+            $info['launchable_message'] = self::obstacle($e);
+            if ($info['launchable_message'] !== '') {
+                // The core shows why only of what it would not start.
+                $info['launchable'] = 'nok';
+            } else {
+                $info['launchable_message'] = (string) \cache::byKey('domoflux::notStarted')->getValue('');
+            }
         }
-        $missing = Setup::missing();
-        if ($missing !== '') {
-            $info['launchable'] = 'nok';
-            $info['launchable_message'] = $missing;
-        }
+        // The core puts it into HTML.
+        $info['launchable_message'] = htmlspecialchars($info['launchable_message'], ENT_QUOTES, 'UTF-8');
         return $info;
     }
 
@@ -223,6 +226,31 @@ final class Daemon
         } while (microtime(true) < $deadline);
         $said = self::lastWords();
         throw new \Exception($said === '' ? $why : $said);
+    }
+
+    /** What a start would not help against, '' if it may. */
+    private static function obstacle(AwayException $away): string
+    {
+        if (Setup::missing() !== '') {
+            return Setup::missing();
+        }
+        if ($away->isLockedOut()) {
+            return $away->getMessage();
+        }
+        if (self::portIsTaken()) {
+            return sprintf(__('Le port %d est occupé par un autre programme : changez-le dans la configuration du plugin.', __FILE__), self::port());
+        }
+        return '';
+    }
+
+    private static function portIsTaken(): bool
+    {
+        $socket = @stream_socket_server('tcp://127.0.0.1:' . self::port());
+        if ($socket === false) {
+            return true;
+        }
+        fclose($socket);
+        return false;
     }
 
     /** The last error in its log. */

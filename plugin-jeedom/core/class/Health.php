@@ -42,8 +42,11 @@ final class Health
         $daemon = self::daemon();
         $rows = [[
             'test' => __('Démon', __FILE__),
-            'result' => self::html($daemon['ok'] ? $daemon['version'] . ', ' . self::duration($daemon['uptime'])
-                . ($daemon['memory'] === null ? '' : ', ' . round($daemon['memory'] / 1024, 1) . ' Mio') : 'NOK'),
+            'result' => self::html($daemon['ok'] ? implode(', ', array_filter([
+                $daemon['version'],
+                self::duration($daemon['uptime']),
+                self::memory($daemon['memory']),
+            ])) : 'NOK'),
             'advice' => self::html($daemon['message']),
             'state' => $daemon['ok'] && $daemon['message'] === '',
         ]];
@@ -57,7 +60,7 @@ final class Health
             ];
         }
         foreach (self::flows() as $flow) {
-            if (!$flow['enabled']) {
+            if (!$flow['enabled'] || !$flow['configured']) {
                 continue;
             }
             $rows[] = [
@@ -73,7 +76,7 @@ final class Health
     /**
      * Every equipment and what its flow does.
      *
-     * @return array<int, array<string, mixed>> id, name, kind, enabled, ok, state, listening, clients, error, heard
+     * @return array<int, array<string, mixed>> id, name, kind, enabled, configured, ok, state, listening, clients, error, heard
      */
     public static function flows(): array
     {
@@ -112,6 +115,7 @@ final class Health
             'name' => $eqLogic->getHumanName(),
             'kind' => Kinds::title($eqLogic->kind()),
             'enabled' => $enabled,
+            'configured' => $eqLogic->specText() !== '',
             'ok' => !$enabled || ($status !== null && $status['isListening']),
             'state' => $state,
             'listening' => implode(', ', $status['listening'] ?? []),
@@ -138,9 +142,25 @@ final class Health
         ]));
     }
 
-    private static function duration(int $seconds): string
+    /** A time span for a person: its largest unit and the next. */
+    public static function duration(int $seconds): string
     {
-        return sprintf('%d j %02d:%02d', intdiv($seconds, 86400), intdiv($seconds % 86400, 3600), intdiv($seconds % 3600, 60));
+        if ($seconds < 60) {
+            return $seconds . ' s';
+        }
+        $minutes = intdiv($seconds, 60);
+        if ($minutes < 60) {
+            return $minutes . ' min';
+        }
+        $hours = intdiv($minutes, 60);
+        return $hours < 24 ? sprintf('%d h %02d min', $hours, $minutes % 60)
+            : sprintf('%d %s %02d h', intdiv($hours, 24), __('j', __FILE__), $hours % 24);
+    }
+
+    /** @param int|null $kibibytes null: not known */
+    public static function memory(?int $kibibytes): string
+    {
+        return $kibibytes === null ? '' : round($kibibytes / 1024) . ' ' . __('Mio', __FILE__);
     }
 
     private static function html(string $text): string

@@ -146,11 +146,13 @@ final class Rpc
     public static function endpoint(): array
     {
         $why = __('le démon ne tourne pas', __FILE__);
+        $code = 0;
         foreach (self::places() as $place) {
             $file = $place . '/endpoint.json';
             if (!is_readable($file)) {
                 if (file_exists($place) && (!is_executable($place) || file_exists($file))) {
                     $why = sprintf(__('%s n\'est pas lisible par cet utilisateur : relancez les dépendances du plugin', __FILE__), $file);
+                    $code = AwayException::LOCKED_OUT;
                 }
                 continue;
             }
@@ -161,6 +163,7 @@ final class Rpc
             }
             if (!is_readable((string) $found['token_file'])) {
                 $why = sprintf(__('%s n\'est pas lisible par cet utilisateur : relancez les dépendances du plugin', __FILE__), $found['token_file']);
+                $code = AwayException::LOCKED_OUT;
                 continue;
             }
             $port = (int) $found['port'];
@@ -172,7 +175,7 @@ final class Rpc
                 'boot_id' => (string) ($found['boot_id'] ?? ''),
             ];
         }
-        throw new AwayException($why);
+        throw new AwayException($why, $code);
     }
 
     /** @return string[] */

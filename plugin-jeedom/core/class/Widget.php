@@ -103,7 +103,7 @@ final class Widget
                 self::text((string) $cmd->getId()),
                 self::text((string) $counter['unit']),
                 self::text($value),
-                $trouble && (float) $value === 0.0 ? ' hidden' : '',
+                $value === '' || ($trouble && (float) $value === 0.0) ? ' hidden' : '',
                 self::text((string) $cmd->getName()),
                 (int) $cmd->getIsHistorized() === 1 ? ' history cursor' : '',
                 self::text((string) $cmd->getId()),
@@ -122,6 +122,7 @@ final class Widget
     /** Text for HTML; a # in it is not the beginning of a placeholder. */
     private static function text(string $text): string
     {
-        return str_replace('#', '&#35;', htmlspecialchars($text, ENT_QUOTES, 'UTF-8'));
+        // HTML5: an apostrophe as &#039; would have a # in it.
+        return str_replace('#', '&#35;', htmlspecialchars($text, ENT_QUOTES | ENT_HTML5, 'UTF-8'));
     }
 }

@@ -126,8 +126,11 @@
   /** Fills `container` and, if there is one, `summary`, which has state and error only.
    *
    * `poll(after)` promises what the plugin's `live` answers; `restart()` promises nothing; `isShown()` says whether anybody
-   * can see it. It ends with `stop()`, and by itself when the container has left the page. */
-  Domoflux.makeLive = function ({ container, summary, counters: defs, texts, poll, restart, isShown, enabled, clock = Date.now }) {
+   * can see it; `configured` whether anybody filled in the form yet. It ends with `stop()`, and by itself when the container
+   * has left the page. */
+  Domoflux.makeLive = function ({
+    container, summary, counters: defs, texts, poll, restart, isShown, enabled, configured = true, clock = Date.now,
+  }) {
     const names = {
       state: texts.state, listening: texts.listening, connections: texts.connections, error: texts.error, troubles: texts.troubles,
       lastError: texts.lastError,
@@ -164,9 +167,12 @@
           live.lines = [];
         }
       }
-      const missing = enabled ? texts.noFlow : texts.noFlowDisabled;
+      const missing = configured ? (enabled ? texts.noFlow : texts.noFlowDisabled) : texts.noSpec;
       note(daemon.ok ? (daemon.message || (status ? null : missing)) : texts.daemonAway + ' ' + daemon.message);
-      parts.forEach((part) => statusFacts(part.facts, status, texts, now));
+      parts.forEach((part) => {
+        part.facts.node.hidden = !status && !configured;
+        statusFacts(part.facts, status, texts, now);
+      });
       if (live.counters) {
         counters.update(live.counters, now);
       }

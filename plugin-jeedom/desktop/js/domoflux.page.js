@@ -56,6 +56,7 @@
         .then((yes) => (yes ? Domoflux.call('restart', { id: eqLogic.id }).then(() => Domoflux.alert(texts.restarted, 'success')) : null)),
       isShown: () => find('live').closest('.eqLogic').style.display !== 'none',
       enabled: String(eqLogic.isEnable) === '1',
+      configured: Boolean(configuration.spec),
     });
 
     function summaryOf(findings) {

@@ -103,7 +103,7 @@
     slot.children = () => (slot.widget.children ? slot.widget.children() : []);
     slot.problem = (text, tokens) => say(slot, 'domoflux-problem', 'exclamation-circle', words(slot, tokens) + text);
     slot.finding = ({ ok, text, ms }, tokens) => {
-      const time = typeof ms === 'number' ? ' (' + ms + ' ms)' : '';
+      const time = typeof ms === 'number' ? ' (' + (ms < 1 ? '< 1' : ms) + ' ms)' : '';
       say(slot, 'domoflux-finding domoflux-finding-' + ok, ICONS[ok] || 'question', words(slot, tokens) + text + time);
     };
     slot.ownProblem = () => (slot.widget.problem ? slot.widget.problem() : null);

@@ -7,9 +7,6 @@ include_file('core', 'domoflux', 'class', 'domoflux');
 $text = static function ($value) {
     return htmlspecialchars((string) $value, ENT_QUOTES, 'UTF-8');
 };
-$span = static function ($seconds) {
-    return sprintf('%d j %02d:%02d', intdiv($seconds, 86400), intdiv($seconds % 86400, 3600), intdiv($seconds % 3600, 60));
-};
 $daemon = Domoflux\Health::daemon();
 ?>
 <div id="md_domofluxHealth">
@@ -19,9 +16,9 @@ $daemon = Domoflux\Health::daemon();
         <p>
             <span class="label label-success">{{Démon}}</span>
             {{version}} <?php echo $text($daemon['version']); ?>,
-            {{en marche depuis}} <?php echo $text($span((int) $daemon['uptime'])); ?><?php
+            {{en marche depuis}} <?php echo $text(Domoflux\Health::duration((int) $daemon['uptime'])); ?><?php
             if ($daemon['memory'] !== null) {
-                echo ', ' . $text(round($daemon['memory'] / 1024, 1)) . ' Mio';
+                echo ', ' . $text(Domoflux\Health::memory($daemon['memory']));
             } ?>
         </p>
         <?php if ($daemon['message'] !== '') { ?>
@@ -39,8 +36,8 @@ $daemon = Domoflux\Health::daemon();
                 <tr>
                     <th>{{Nom}}</th>
                     <th>{{Type}}</th>
-                    <th>{{Etat}}</th>
-                    <th>{{Ecoute}}</th>
+                    <th>{{État}}</th>
+                    <th>{{Écoute sur}}</th>
                     <th>{{Connexions}}</th>
                     <th>{{Dernière erreur}}</th>
                     <th>{{Dernière communication}}</th>
@@ -51,7 +48,7 @@ $daemon = Domoflux\Health::daemon();
                     <tr>
                         <td><a href="index.php?v=d&m=domoflux&p=domoflux&id=<?php echo $text($flow['id']); ?>"><?php echo $text($flow['name']); ?></a></td>
                         <td><?php echo $text($flow['kind']); ?></td>
-                        <td><span class="label label-<?php echo $flow['enabled'] ? ($flow['ok'] ? 'success' : 'danger') : 'default'; ?>"><?php
+                        <td><span class="label label-<?php echo $flow['enabled'] && $flow['configured'] ? ($flow['ok'] ? 'success' : 'danger') : 'default'; ?>"><?php
                             echo $flow['enabled'] ? $text($flow['state']) : '{{désactivé}}';
                         ?></span></td>
                         <td><?php echo $text($flow['listening']); ?></td>

@@ -12,8 +12,8 @@ if (!isConnect('admin')) {
             <thead>
                 <tr>
                     <th style="width:30px;"></th>
-                    <th>{{Equipement}}</th>
-                    <th>{{Etat}}</th>
+                    <th>{{Équipement}}</th>
+                    <th>{{État}}</th>
                     <th>{{Devient}}</th>
                     <th>{{Import}}</th>
                 </tr>

@@ -79,8 +79,8 @@ foreach ($eqLogics as $eqLogic) {
                         </span>
                         <span class="hiddenAsCard displayTableRight hidden">
                             <span><?php echo $text($kind . ', ' . $light['text']); ?></span>
-                            <?php echo ($eqLogic->getIsVisible() == 1) ? '<i class="fas fa-eye" title="{{Equipement visible}}"></i>'
-                                : '<i class="fas fa-eye-slash" title="{{Equipement non visible}}"></i>'; ?>
+                            <?php echo ($eqLogic->getIsVisible() == 1) ? '<i class="fas fa-eye" title="{{Équipement visible}}"></i>'
+                                : '<i class="fas fa-eye-slash" title="{{Équipement non visible}}"></i>'; ?>
                         </span>
                     </div>
                 <?php } ?>
@@ -103,7 +103,7 @@ foreach ($eqLogics as $eqLogic) {
         </div>
         <ul class="nav nav-tabs" role="tablist">
             <li role="presentation"><a href="#" class="eqLogicAction" aria-controls="home" role="tab" data-toggle="tab" data-action="returnToThumbnailDisplay" title="{{Retour}}"><i class="fas fa-arrow-circle-left"></i></a></li>
-            <li role="presentation" class="active"><a href="#eqlogictab" aria-controls="eqlogictab" role="tab" data-toggle="tab"><i class="fas fa-tachometer-alt"></i> {{Equipement}}</a></li>
+            <li role="presentation" class="active"><a href="#eqlogictab" aria-controls="eqlogictab" role="tab" data-toggle="tab"><i class="fas fa-tachometer-alt"></i> {{Équipement}}</a></li>
             <li role="presentation"><a href="#commandtab" aria-controls="commandtab" role="tab" data-toggle="tab"><i class="fas fa-list"></i> {{Commandes}}</a></li>
             <li role="presentation"><a href="#livetab" aria-controls="livetab" role="tab" data-toggle="tab"><i class="fas fa-heartbeat"></i> {{En direct}}</a></li>
         </ul>
@@ -179,7 +179,7 @@ foreach ($eqLogics as $eqLogic) {
                                 <th style="min-width:200px;width:350px;">{{Nom}}</th>
                                 <th>{{Type}}</th>
                                 <th style="min-width:260px;">{{Options}}</th>
-                                <th>{{Etat}}</th>
+                                <th>{{État}}</th>
                                 <th style="min-width:80px;width:200px;">{{Actions}}</th>
                             </tr>
                         </thead>
