@@ -61,12 +61,19 @@ Cases::add('the daemon tells at once what changes, and no key is in an address',
     $jeedom->serve();
     $port = Wire::freePort();
     $eqLogic = $jeedom->start()->mirror('Rappel', Jeedom::spec($port));
+    // At the daemon's start everything is pushed; that is to be over.
+    Check::eventually(static function (): bool {
+        $status = Rpc::call('callback.status');
+        return $status['delivered'] > 0 && $status['waiting'] === 0;
+    }, 'the start is told');
     // By somebody else, not by Jeedom.
     Rpc::call('flow.apply', ['id' => $eqLogic->flowId(), 'owner' => 'jeedom', 'kind' => 'mirror', 'spec' => Jeedom::spec($port), 'enabled' => false]);
     Check::eventually(static function () use ($eqLogic): bool {
         return Jeedom::value($eqLogic, 'isListening') === 0 && Jeedom::value($eqLogic, 'state') === 'désactivé';
     }, 'the change arrives');
-    Check::has('POST ' . PAGE, $jeedom->log('http'));
+    Check::eventually(static function () use ($jeedom): bool {
+        return strpos($jeedom->log('http'), 'POST ' . PAGE) !== false;
+    }, 'the access log has it');
     Check::hasNot(\jeedom::getApiKey('domoflux'), $jeedom->log('http') . $jeedom->log('domoflux_daemon') . $jeedom->log());
     Check::hasNot('?', $jeedom->log('http'));
     Check::true((int) cache::byKey(Callback::HEARD)->getValue(0) >= time() - 60, 'it was heard of');
