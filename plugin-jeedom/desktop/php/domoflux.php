@@ -4,6 +4,7 @@ if (!isConnect('admin')) {
 }
 $plugin = plugin::byId('domoflux');
 sendVarToJS('eqType', $plugin->getId());
+/** @var domoflux[] $eqLogics */
 $eqLogics = eqLogic::byType($plugin->getId());
 
 $text = static function ($value) {

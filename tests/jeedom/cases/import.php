@@ -23,8 +23,11 @@ function trafficmirror(string $name, array $configuration, int $enabled = 1): in
     ]);
     $id = (int) DB::getLastInsertId();
     $commands = ['Rafraîchir' => 'refresh', 'RAZ statistiques' => 'clearStatistics', 'Opérationnel' => ''];
-    foreach (['clientConnections', 'targetConnections', 'mirrorConnections', 'targetErrConnect', 'mirrorErrConnect', 'clientRxPkts', 'clientTxPkts', 'clientErrPkts',
-        'targetRxPkts', 'targetTxPkts', 'targetErrPkts', 'mirrorRxPkts', 'mirrorTxPkts', 'mirrorErrPkts'] as $counter) {
+    $counters = [
+        'clientConnections', 'targetConnections', 'mirrorConnections', 'targetErrConnect', 'mirrorErrConnect', 'clientRxPkts', 'clientTxPkts',
+        'clientErrPkts', 'targetRxPkts', 'targetTxPkts', 'targetErrPkts', 'mirrorRxPkts', 'mirrorTxPkts', 'mirrorErrPkts',
+    ];
+    foreach ($counters as $counter) {
         $commands[$counter] = $counter;
     }
     foreach ($commands as $name => $logicalId) {

@@ -112,8 +112,9 @@ Cases::add('live, restart, resync', static function (Jeedom $jeedom): void {
 
 Cases::add('parameters that are missing or no texts', static function (Jeedom $jeedom): void {
     $jeedom->start();
+    $odd = [[], ['id' => ['1'], 'spec' => ['x'], 'ids' => ['y'], 'kind' => ['z'], 'after' => ['0']], ['ids' => '[null, "x", [1], 1.5, {"a":1}]']];
     foreach (['kinds', 'check', 'probe', 'live', 'restart', 'importPreview', 'importApply', 'importUndo'] as $action) {
-        foreach ([[], ['id' => ['1'], 'spec' => ['x'], 'ids' => ['y'], 'kind' => ['z'], 'after' => ['0']], ['ids' => '[null, "x", [1], 1.5, {"a":1}]']] as $asked) {
+        foreach ($odd as $asked) {
             try {
                 Ajax::answer($action, $asked);
             } catch (ErrorException $e) {
@@ -143,6 +144,19 @@ Cases::add('health, and what goes into the forum', static function (Jeedom $jeed
         Check::hasNot($private, $text);
     }
     Check::has('(OK)', $text);
+});
+
+Cases::add('the tile of an equipment has no text that is HTML', static function (Jeedom $jeedom): void {
+    $eqLogic = $jeedom->start()->mirror('Tuile');
+    $eqLogic->getCmd('info', 'lastError')->event('<script>alert(1)</script> "#id#"');
+    foreach (['dashboard', 'mobile', 'dview', 'mview'] as $version) {
+        $html = Jeedom::reload($eqLogic)->toHtml($version);
+        Check::has('en service', $html);
+        Check::has('&lt;script&gt;alert(1)', $html);
+        Check::hasNot('<script>alert(1)', $html);
+        Check::true(preg_match('/#[a-zA-Z_]+#/', $html, $found) === 0, $version . ' has no placeholder left: ' . ($found[0] ?? ''));
+    }
+    Check::same('', Jeedom::form($eqLogic, ['isEnable' => '0'])->toHtml());
 });
 
 Cases::add('a backup has the counters, and a restore brings them back', static function (Jeedom $jeedom): void {

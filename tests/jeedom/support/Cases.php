@@ -15,25 +15,16 @@ final class Cases
     /** @var array<string, callable(Jeedom): void> */
     private static array $tests = [];
 
-    /** @var array<string, string> why, by name */
-    private static array $waiting = [];
-
     /** @param callable(Jeedom): void $test */
     public static function add(string $name, callable $test): void
     {
         self::$tests[$name] = $test;
     }
 
-    /** One for what is not made yet. */
-    public static function later(string $why, string $name): void
-    {
-        self::$waiting[$name] = $why;
-    }
-
     /** @return string[] the PHP that runs the tests */
     public static function php(): array
     {
-        return array_merge([PHP_BINARY], explode(' ', (string) getenv('PHP_FLAGS')));
+        return array_merge([(string) getenv('PHP')], explode(' ', (string) getenv('PHP_FLAGS')));
     }
 
     /** Runs them all, and prints a line for each. */
@@ -48,9 +39,6 @@ final class Cases
             $why = self::alone($test);
             printf("%s %s (%.2f s)%s\n", $why === '' ? 'ok    ' : 'FAILED', $name, microtime(true) - $started, $why === '' ? '' : "\n       " . $why);
             $failed += $why === '' ? 0 : 1;
-        }
-        foreach (self::$waiting as $name => $why) {
-            printf("later  %s: %s\n", $name, $why);
         }
         return $failed === 0 ? 0 : 1;
     }

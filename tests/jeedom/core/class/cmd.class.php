@@ -89,7 +89,8 @@ class cmd
 
     public function save($_direct = false)
     {
-        foreach (['name' => $this->getName(), 'type' => $this->getType(), 'subType' => $this->getSubType(), 'eqLogic' => $this->getEqLogic_id()] as $what => $is) {
+        $needed = ['name' => $this->getName(), 'type' => $this->getType(), 'subType' => $this->getSubType(), 'eqLogic' => $this->getEqLogic_id()];
+        foreach ($needed as $what => $is) {
             if ($is == '') {
                 throw new Exception($this->getHumanName() . ' : ' . $what . ' de la commande ne peut pas être vide');
             }
@@ -154,7 +155,8 @@ class cmd
         try {
             return $this->formatValue($this->execute($_options));
         } catch (Exception $e) {
-            log::add($eqLogic->getEqType_name(), 'error', __('Erreur exécution de la commande', __FILE__) . ' ' . $this->getHumanName() . ' : ' . $e->getMessage());
+            $what = __('Erreur exécution de la commande', __FILE__) . ' ' . $this->getHumanName();
+            log::add($eqLogic->getEqType_name(), 'error', $what . ' : ' . $e->getMessage());
             throw $e;
         }
     }

@@ -171,12 +171,27 @@ class eqLogic
 
     public function preToHtml($_version = 'dashboard', $_default = [], $_noCache = false)
     {
-        return [];
+        if (!$this->getIsEnable()) {
+            return '';
+        }
+        $uid = 'eqLogic' . $this->getId() . '__' . mt_rand() . '__';
+        return [
+            '#id#' => $this->getId(), '#name#' => $this->getName(), '#name_display#' => $this->getName(), '#eqLink#' => $this->getLinkToConfiguration(),
+            '#uid#' => $uid, '#refresh_id#' => '', '#version#' => $_version, '#eqType#' => $this->getEqType_name(), '#height#' => 'auto', '#width#' => 'auto',
+            '#category#' => '', '#translate_category#' => '', '#style#' => '', '#object_name#' => __('Aucun', __FILE__), '#alert_name#' => '',
+            '#alert_icon#' => '', '#custom_layout#' => '', '#tags#' => '', '#generic_type#' => '', '#isVerticalAlign#' => '', '#class#' => '',
+            '#divGraphInfo#' => '', '#panelLink#' => '',
+        ];
     }
 
     public function postToHtml($_version, $_html)
     {
         return $_html;
+    }
+
+    public function getImage()
+    {
+        return 'plugins/' . $this->getEqType_name() . '/plugin_info/' . $this->getEqType_name() . '_icon.png';
     }
 
     public function getObject()

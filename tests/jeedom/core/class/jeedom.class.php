@@ -39,6 +39,22 @@ class jeedom
         return (string) realpath($folder);
     }
 
+    public static function isStarted()
+    {
+        return file_exists(self::getTmpFolder() . '/started');
+    }
+
+    public static function versionAlias($_version, $_lightMode = true)
+    {
+        return ['mview' => 'mobile', 'dview' => 'dashboard', 'dplan' => 'dashboard', 'plan' => 'dashboard', 'view' => 'dashboard'][$_version] ?? $_version;
+    }
+
+    /** Of the core's own settings, those that the plugin's page reads. */
+    public static function getConfiguration($_key = '', $_default = false)
+    {
+        return $_key === 'eqLogic:category' ? ['security' => ['name' => 'Sécurité', 'icon' => 'fas fa-lock']] : '';
+    }
+
     public static function event($_event, $_forceSyncMode = false, $_options = null)
     {
     }

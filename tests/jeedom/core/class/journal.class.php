@@ -14,6 +14,8 @@ final class journal
 
     private static int $read = 0;
 
+    private static bool $isLocked = false;
+
     /** @var array<int, array{0: string, 1: int|string, 2: array<string, mixed>|null}>|null the state before each change of the transaction */
     private static ?array $undo = null;
 
@@ -94,14 +96,16 @@ final class journal
 
     private static function locked(int $how, callable $do): void
     {
-        if (self::$undo !== null) {
+        if (self::$undo !== null || self::$isLocked) {
             $do();
             return;
         }
         self::lock($how);
+        self::$isLocked = true;
         try {
             $do();
         } finally {
+            self::$isLocked = false;
             flock(self::$file, LOCK_UN);
         }
     }

@@ -23,6 +23,11 @@ class plugin
         return $this->id;
     }
 
+    public function getDocumentation()
+    {
+        return str_replace('#language#', config::byKey('language', 'core', 'fr_FR'), $this->data['documentation'] ?? '');
+    }
+
     public function deamon_changeAutoMode($_mode)
     {
         config::save('deamonAutoMode', $_mode, $this->id);

@@ -13,6 +13,24 @@ function include_file($_folder, $_fn, $_type, $_plugin = '')
     require_once $path;
 }
 
+function getTemplate($_folder, $_version, $_filename, $_plugin = '')
+{
+    $path = __DIR__ . '/../../' . ($_plugin === '' ? $_folder : 'plugins/' . $_plugin . '/core') . '/template/' . $_version . '/' . $_filename . '.html';
+    return file_exists($path) ? file_get_contents($path) : '';
+}
+
+function template_replace($_array, $_subject)
+{
+    return str_replace(array_keys($_array), array_values($_array), $_subject);
+}
+
+function sendVarToJS($_varName, $_value = '')
+{
+    foreach (is_array($_varName) ? $_varName : [$_varName => $_value] as $name => $value) {
+        echo '<script>var ' . $name . ' = ' . json_encode($value) . '</script>';
+    }
+}
+
 function init($_name, $_default = '')
 {
     return $_GET[$_name] ?? $_POST[$_name] ?? $_REQUEST[$_name] ?? $_default;
