@@ -39,8 +39,11 @@ final class Widget
             $own['#' . $logicalId . '_id#'] = is_object($cmd) ? (string) $cmd->getId() : '';
             $own['#' . $logicalId . '#'] = is_object($cmd) ? self::text((string) $cmd->execCmd()) : '';
         }
+        foreach (['#name_display#', '#object_name#'] as $name) {
+            $own[$name] = self::text((string) $replace[$name]);
+        }
         // First, because there are placeholders in it.
-        $replace = ['#live#' => self::template('dashboard', 'domoflux.live')] + $replace + $own;
+        $replace = ['#live#' => self::template('dashboard', 'domoflux.live')] + $own + $replace;
         return (string) $eqLogic->postToHtml($version, \template_replace($replace, self::template($version, 'domoflux')));
     }
 

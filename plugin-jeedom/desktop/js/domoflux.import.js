@@ -20,9 +20,15 @@
     return [(spec.protocol || 'tcp').toUpperCase(), spec.listen, '→', [].concat(spec.target || '?').join(', '), '+', mirrors].join(' ');
   }
 
+  /** The field of a spec as the form calls it. */
+  function field(pointer) {
+    const [name] = Domoflux.pointerTokens(pointer);
+    return texts.importFields[name] || name;
+  }
+
   function problems(list) {
     return list.map(({ pointer, message }) => element('div', { class: 'domoflux-message domoflux-problem' },
-      (pointer ? pointer.slice(1) + ' : ' : '') + message));
+      (pointer ? field(pointer) + ' : ' : '') + message));
   }
 
   function row(one) {
@@ -33,7 +39,7 @@
       element('td', {}, box),
       element('td', {}, element('label', { for: id }, one.name)),
       element('td', {}, one.enabled ? texts.importEnabled : texts.importDisabled),
-      element('td', {}, element('code', {}, becomes(one.spec || {})), ...problems(one.problems)),
+      element('td', {}, element('span', { class: 'domoflux-becomes' }, becomes(one.spec || {})), ...problems(one.problems)),
       element('td', {}, element('span', { class: 'label label-' + (one.state === 'new' ? 'info' : 'success') },
         one.state === 'new' ? texts.importNew : texts.importDone)));
     return { one, box, node };
@@ -51,7 +57,7 @@
     }, (error) => say(error.message, 'danger'));
   }
 
-  function run(action, state, question) {
+  function run(action, state, question, done) {
     const ids = rows.filter(({ one, box }) => box.checked && one.state === state).map(({ one }) => one.id);
     if (ids.length === 0) {
       say(texts.importNoSelection, 'warning');
@@ -64,7 +70,7 @@
       Domoflux.call(action, { ids: JSON.stringify(ids) }).then((result) => {
         const names = new Map(rows.map(({ one }) => [one.id, one.name]));
         const failed = result.failed.map(({ id, message }) => (names.get(id) || id) + ' : ' + message);
-        const told = [texts.importResult.replace('%s', result.imported.length)];
+        const told = [done.replace('%s', result.imported.length)];
         load().then(() => say(told.concat(failed.length ? [texts.failed, failed.join(' ; ')] : []).join(' '),
           failed.length ? 'danger' : 'success'));
       }, (error) => say(error.message, 'danger'));
@@ -75,9 +81,9 @@
     const button = event.target.closest('[data-domoflux-action]');
     const action = button && button.getAttribute('data-domoflux-action');
     if (action === 'importApply') {
-      run('importApply', 'new', texts.importSure);
+      run('importApply', 'new', texts.importSure, texts.importResult);
     } else if (action === 'importUndo') {
-      run('importUndo', 'imported', texts.undoSure);
+      run('importUndo', 'imported', texts.undoSure, texts.undoResult);
     } else if (action === 'close') {
       jeedomUtils.loadPage('index.php?v=d&m=domoflux&p=domoflux');
     }

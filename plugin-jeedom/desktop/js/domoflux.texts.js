@@ -90,7 +90,7 @@
     testNothing: '{{Rien à tester}}',
     testOk: '{{tout répond}}',
     testBad: '{{%s en échec}}',
-    importTitle: '{{Importer de trafficmirror}}',
+    importTitle: '{{Importer de Traffic Mirror}}',
     healthTitle: '{{Santé de domoflux}}',
 
     // The table of commands
@@ -110,11 +110,13 @@
     importDisabled: '{{Désactivé}}',
     importNew: '{{À importer}}',
     importDone: '{{Importé}}',
-    importNone: '{{Aucun équipement trafficmirror.}}',
+    importNone: '{{Aucun équipement de Traffic Mirror.}}',
     importNoSelection: '{{Rien de sélectionné}}',
-    importSure: '{{Importer les équipements sélectionnés ? Le démon de trafficmirror sera arrêté.}}',
-    undoSure: '{{Rendre les équipements sélectionnés à trafficmirror ?}}',
-    importResult: '{{Terminé : %s}}',
+    importSure: '{{Importer les équipements sélectionnés ? Le démon de Traffic Mirror sera arrêté.}}',
+    undoSure: '{{Rendre les équipements sélectionnés à Traffic Mirror ?}}',
+    importResult: '{{Équipements importés : %s.}}',
+    undoResult: '{{Équipements rendus à Traffic Mirror : %s.}}',
+    importFields: { listen: "{{Adresse d'écoute}}", target: '{{Destination}}', mirrors: '{{Miroir}}' },
     failed: '{{Échec :}}',
   };
 }(window.Domoflux = window.Domoflux || {}));

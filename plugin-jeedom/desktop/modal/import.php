@@ -4,8 +4,8 @@ if (!isConnect('admin')) {
 }
 ?>
 <div id="md_domofluxImport">
-    <p>{{Les équipements de trafficmirror sont repris sur place : leurs identifiants, historiques, scénarios et designs continuent de fonctionner.}}
-        {{Le démon de trafficmirror est arrêté d'abord. L'import peut être annulé.}}</p>
+    <p>{{Les équipements de Traffic Mirror sont repris sur place : leurs identifiants, historiques, scénarios et designs continuent de fonctionner.}}
+        {{Le démon de Traffic Mirror est arrêté d'abord. L'import peut être annulé.}}</p>
     <div data-domoflux="note" class="alert alert-info" role="status" hidden></div>
     <div class="table-responsive">
         <table class="table table-condensed">

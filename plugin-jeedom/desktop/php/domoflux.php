@@ -68,12 +68,15 @@ foreach ($eqLogics as $eqLogic) {
                 <?php foreach ($eqLogics as $eqLogic) {
                     $kind = Domoflux\Kinds::title($eqLogic->kind());
                     $light = Domoflux\Widget::light($eqLogic);
+                    // The core has the object's icon in it, and the name as it is.
+                    $end = $eqLogic->getName() . '</strong>';
+                    $name = str_replace($end, $text($eqLogic->getName()) . '</strong>', $eqLogic->getHumanName(true, true));
                     ?>
                     <div class="eqLogicDisplayCard cursor <?php echo $eqLogic->getIsEnable() ? '' : 'disableCard'; ?>"
                         data-eqLogic_id="<?php echo $text($eqLogic->getId()); ?>">
                         <img src="<?php echo $text($eqLogic->getImage()); ?>" alt="">
                         <br>
-                        <span class="name"><?php echo $eqLogic->getHumanName(true, true); ?></span>
+                        <span class="name"><?php echo $name; ?></span>
                         <span class="domoflux-card-state" title="<?php echo $text($text($kind . ' : ' . $light['text'])); ?>">
                             <i class="fas fa-circle domoflux-light-<?php echo $light['level']; ?>"></i>
                             <span class="domoflux-card-kind"><?php echo $text($kind); ?></span>
