@@ -61,6 +61,8 @@ final class Daemon
             throw new \Exception($missing);
         }
         Notice::log('info', __('Démarrage du démon', __FILE__));
+        clearstatcache();
+        $logged = (int) @filesize(\log::getPathToLog(self::LOG));
         try {
             if (Setup::hasSystemd()) {
                 Setup::run('configure', (string) self::port(), self::logLevel(), date_default_timezone_get());
@@ -69,7 +71,7 @@ final class Daemon
             } else {
                 self::supervise();
             }
-            self::waitUntilItAnswers();
+            self::waitUntilItAnswers($logged);
             self::settle();
         } catch (\Exception $e) {
             \cache::set('domoflux::notStarted', $e->getMessage());
@@ -209,7 +211,8 @@ final class Daemon
         }
     }
 
-    private static function waitUntilItAnswers(): void
+    /** @param int $logged the size of its log before */
+    private static function waitUntilItAnswers(int $logged): void
     {
         $deadline = microtime(true) + self::START_SECONDS;
         $why = '';
@@ -224,7 +227,7 @@ final class Daemon
                 usleep(50000);
             }
         } while (microtime(true) < $deadline);
-        $said = self::lastWords();
+        $said = self::lastWords($logged);
         throw new \Exception($said === '' ? $why : $said);
     }
 
@@ -253,12 +256,14 @@ final class Daemon
         return false;
     }
 
-    /** The last error in its log. */
-    private static function lastWords(): string
+    /** The last error in what its log has beyond `$from` bytes. */
+    private static function lastWords(int $from): string
     {
+        clearstatcache();
         $log = \log::getPathToLog(self::LOG);
-        $from = max(0, (int) @filesize($log) - 8192);
-        $lines = explode("\n", (string) @file_get_contents($log, false, null, $from));
+        // Somebody may have emptied it meanwhile.
+        $from = $from > (int) @filesize($log) ? 0 : $from;
+        $lines = explode("\n", (string) @file_get_contents($log, false, null, $from, 65536));
         foreach (array_reverse($lines) as $line) {
             if (preg_match('/\[(ERROR|WARNING)\] ?(.*)/', $line, $found) === 1) {
                 return $found[2];

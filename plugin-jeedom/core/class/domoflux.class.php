@@ -200,16 +200,6 @@ class domoflux extends eqLogic
 
 class domofluxCmd extends cmd
 {
-    /**
-     * A command that a form does not send is not meant to go.
-     *
-     * @return bool
-     */
-    public function dontRemoveCmd()
-    {
-        return in_array($this->getLogicalId(), ['refresh', 'clearStatistics', 'isListening'], true);
-    }
-
     /** @param array<string, mixed> $_options */
     public function execute($_options = [])
     {

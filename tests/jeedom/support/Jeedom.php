@@ -24,7 +24,7 @@ final class Jeedom
             mkdir($root . $dir, 0777, true);
         }
         self::copyTree($here . '/core', $root . '/core');
-        foreach (['core', 'plugin_info'] as $part) {
+        foreach (['core', 'docs', 'plugin_info'] as $part) {
             self::copyTree($here . '/../../plugin-jeedom/' . $part, $root . '/plugins/domoflux/' . $part);
         }
         // As in a release.
