@@ -92,7 +92,7 @@ final class Ajax
             $live['daemon']['boot_id'] = $told['hello']['boot_id'];
             $live['lines'] = $told['lines'];
             $told = Rpc::batch(['status' => ['flow.status', ['id' => $id]], 'counters' => ['flow.counters', ['ids' => [$id]]]], 2.0);
-            $live['status'] = $told['status'];
+            $live['status'] = array_diff_key($told['status'], ['spec' => 1]);
             $live['counters'] = $told['counters'][$id] ?? null;
         } catch (AwayException $e) {
             $live['daemon'] = ['ok' => false, 'message' => $e->getMessage(), 'version' => ''];

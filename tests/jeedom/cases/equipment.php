@@ -369,3 +369,27 @@ Cases::add('a spec with secrets is not in the database in clear', static functio
     $new = $jeedom->add('Sans secret', 'secretive');
     Check::same('', Jeedom::reload($new)->specText());
 });
+
+Cases::add('a kind that comes later has its commands without new PHP', static function (Jeedom $jeedom): void {
+    $file = $jeedom->path('plugins/domoflux/core/config/kinds.json');
+    $kinds = json_decode((string) file_get_contents($file), true);
+    foreach (array_keys($kinds) as $language) {
+        $kinds[$language][] = [
+            'kind' => 'meter',
+            'title' => 'Compteur',
+            'description' => '',
+            'schema' => ['type' => 'object', 'properties' => ['password' => ['type' => 'string', 'x-secret' => true]]],
+            'counters' => [['name' => 'readings', 'title' => 'Relevés', 'unit' => 'none', 'gauge' => false, 'main' => true, 'history' => true]],
+        ];
+    }
+    file_put_contents($file, json_encode($kinds));
+    $eqLogic = Jeedom::form($jeedom->add('Eau', 'meter'), ['configuration' => ['spec' => '{"password":"secret"}']]);
+    $readings = $eqLogic->getCmd('info', 'readings');
+    Check::same(['Relevés', '1'], [$readings->getName(), (string) $readings->getIsHistorized()]);
+    Check::same(false, is_object($eqLogic->getCmd('info', 'clientRxBytes')));
+    Check::same('{"password":"secret"}', eqLogic::byId($eqLogic->getId())->specText());
+    $sql = 'SELECT id, name, isEnable, configuration FROM eqLogic WHERE eqType_name = :type ORDER BY name';
+    $kept = DB::Prepare($sql, ['type' => 'domoflux'], DB::FETCH_TYPE_ALL)[0]['configuration'];
+    Check::hasNot('secret', $kept, 'not in clear');
+    Check::has('crypt:', $kept);
+});
