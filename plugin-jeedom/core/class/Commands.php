@@ -144,8 +144,10 @@ final class Commands
         foreach ($equipment as $eqLogic) {
             // It is enabled and the daemon does not know it: nobody has filled in its form, or a push was lost.
             self::away($eqLogic);
-            if ($eqLogic->specText() !== '') {
-                Flows::push($eqLogic);
+            // As it is now: meanwhile somebody may have removed or disabled it.
+            $now = Flows::equipment($eqLogic->flowId());
+            if ($now !== null && $now->specText() !== '' && (int) $now->getIsEnable() === 1) {
+                Flows::push($now, false);
             }
         }
     }
@@ -306,8 +308,7 @@ final class Commands
         if (!$fails) {
             Notice::mended($eqLogic->flowId());
         } elseif ($status['state'] === 'failed' || microtime(true) * 1000 - (float) $status['since'] > self::PATIENCE_MS) {
-            $link = '<a href="/index.php?v=d&m=domoflux&p=domoflux&id=' . $eqLogic->getId() . '">' . __('Équipement', __FILE__) . '</a>';
-            Notice::keep($eqLogic->flowId(), $eqLogic->getHumanName() . ' : ' . ($status['error'] ?? ''), $link);
+            Notice::keep($eqLogic->flowId(), $eqLogic->getHumanName() . ' : ' . ($status['error'] ?? ''), Notice::linkTo($eqLogic));
         }
     }
 

@@ -58,8 +58,12 @@ final class Flows
         }
     }
 
-    /** Makes the flow of an equipment what it was just saved as. */
-    public static function push(\domoflux $eqLogic): void
+    /**
+     * Makes the flow of an equipment what it was saved as.
+     *
+     * @param bool $isNews somebody saved it just now, and looks; else what is wrong goes to the message centre, once
+     */
+    public static function push(\domoflux $eqLogic, bool $isNews = true): void
     {
         if ($eqLogic->specText() === '') {
             return;
@@ -71,21 +75,25 @@ final class Flows
             Commands::away($eqLogic);
             Notice::alert(sprintf(__('%s : enregistré, sera appliqué quand le démon tournera (%s)', __FILE__), $eqLogic->getName(), $e->getMessage()));
         } catch (RpcException $e) {
-            self::notApplied($eqLogic, $e);
+            self::notApplied($eqLogic, $e, $isNews);
         } catch (\Exception $e) {
             Notice::alert($eqLogic->getName() . ' : ' . $e->getMessage(), 'danger');
         }
     }
 
     /** The equipment is saved; its flow is not as it says. */
-    private static function notApplied(\domoflux $eqLogic, RpcException $error): void
+    private static function notApplied(\domoflux $eqLogic, RpcException $error, bool $isNews): void
     {
         if ($error->kind === 'invalid_spec' && (int) $eqLogic->getIsEnable() !== 1) {
             // What can't run is not to run either.
             self::remove($eqLogic);
             return;
         }
-        Notice::alert($eqLogic->getName() . ' : ' . $error->getMessage(), 'danger');
+        if ($isNews) {
+            Notice::alert($eqLogic->getName() . ' : ' . $error->getMessage(), 'danger');
+        } else {
+            Notice::keep($eqLogic->flowId(), $eqLogic->getHumanName() . ' : ' . $error->getMessage(), Notice::linkTo($eqLogic));
+        }
         try {
             Commands::update($eqLogic, Rpc::call('flow.status', ['id' => $eqLogic->flowId()]), null);
         } catch (AwayException | RpcException $e) {
@@ -108,6 +116,16 @@ final class Flows
             if ($e->kind !== 'unknown_flow') {
                 Notice::alert($eqLogic->getName() . ' : ' . $e->getMessage(), 'danger');
             }
+        }
+    }
+
+    /** What remove() could not do is said and noted already. */
+    public static function removeAgain(string $flowId): void
+    {
+        try {
+            Rpc::call('flow.remove', ['id' => $flowId]);
+        } catch (AwayException | RpcException $e) {
+            Notice::log('debug', $flowId . ': ' . $e->getMessage());
         }
     }
 
@@ -173,6 +191,10 @@ final class Flows
     private static function removeGone(): void
     {
         foreach (self::gone() as $id) {
+            // It may have come back since, from a backup say: what runs is not cut.
+            if (self::equipment($id) !== null) {
+                continue;
+            }
             try {
                 Rpc::call('flow.remove', ['id' => $id]);
             } catch (RpcException $e) {
