@@ -70,6 +70,8 @@ final class Daemon
             self::settle();
         } catch (\Exception $e) {
             \cache::set('domoflux::notStarted', $e->getMessage());
+            // The core only logs it: its page of plugins says no more than that the daemon does not run.
+            Notice::keep('daemon', $e->getMessage());
             throw $e;
         }
         \cache::set('domoflux::notStarted', '');
@@ -225,15 +227,15 @@ final class Daemon
         throw new \Exception($said === '' ? $why : $said);
     }
 
-    /** The last error in its log. */
+    /** The last error in its log that is not about one of its flows. */
     private static function lastWords(): string
     {
         $log = \log::getPathToLog(self::LOG);
         $from = max(0, (int) @filesize($log) - 8192);
         $lines = explode("\n", (string) @file_get_contents($log, false, null, $from));
         foreach (array_reverse($lines) as $line) {
-            if (preg_match('/\[(ERROR|WARNING)\] ?(.*)/', $line, $found) === 1) {
-                return $found[2];
+            if (preg_match('/\[ERROR\] ?(?!' . Flows::PREFIX . '\d)(.*)/', $line, $found) === 1) {
+                return $found[1];
             }
         }
         return '';
