@@ -122,7 +122,10 @@ final class Commands
             $told = Rpc::batch(['flows' => ['flow.list', ['owner' => Flows::OWNER]], 'counters' => ['flow.counters']]);
         } catch (AwayException | RpcException $e) {
             Notice::log('warning', $e->getMessage());
-            Notice::keep('daemon', $e->getMessage());
+            if (!Notice::isKept('daemon')) {
+                // Else why it did not start stands there.
+                Notice::keep('daemon', $e->getMessage());
+            }
             foreach ($equipment as $eqLogic) {
                 self::away($eqLogic);
             }
