@@ -144,6 +144,13 @@ final class Commands
             }
         }
         \cache::set(self::VALUES, $values);
+        foreach (array_keys(Flows::refused()) as $flowId) {
+            // What was in its way may have gone.
+            $eqLogic = Flows::equipment($flowId);
+            if ($eqLogic !== null) {
+                Flows::push($eqLogic, true);
+            }
+        }
         foreach ($equipment as $eqLogic) {
             // It is enabled and the daemon does not know it: nobody has filled in its form, or a push was lost.
             self::away($eqLogic);
@@ -188,7 +195,7 @@ final class Commands
             'lastError' => self::wrong($status),
         ];
         foreach ($texts as $logicalId => $text) {
-            if (isset($cmds[$logicalId]) && (string) $cmds[$logicalId]->execCmd() !== $text) {
+            if (isset($cmds[$logicalId]) && (string) $cmds[$logicalId]->execCmd() !== (string) $cmds[$logicalId]->formatValue($text)) {
                 $cmds[$logicalId]->setEqLogic($eqLogic);
                 $cmds[$logicalId]->event($text);
             }
@@ -320,6 +327,10 @@ final class Commands
      */
     public static function wrong(array $status): string
     {
+        $refused = Flows::refused()[$status['id']] ?? '';
+        if ($refused !== '') {
+            return sprintf(__('fonctionne encore avec les réglages précédents : %s', __FILE__), $refused);
+        }
         return (string) ($status['error'] ?? implode(' ; ', array_column($status['troubles'] ?? [], 'text')));
     }
 

@@ -136,11 +136,15 @@ Cases::add('a duplicate has the same commands and is no import', static function
         Check::true($copy->getId() != $eqLogic->getId(), 'another id');
         Check::same('', $copy->getConfiguration('imported'));
         Check::same($commands, count($copy->getCmd()));
-        $copy->save();
-        Check::same($commands, count(Jeedom::reload($copy)->getCmd()), 'commands after another save');
         $said = implode(' ', $jeedom->alerts());
+        $refused = Check::thrown(static function () use ($copy): void {
+            $copy->save();
+        });
+        Check::has('Original', $refused);
+        Jeedom::form($copy, ['isEnable' => '0']);
+        Check::same($commands, count(Jeedom::reload($copy)->getCmd()), 'commands after another save');
     }
-    Check::has('jeedom-1', $said); // whose port it is
+    Check::has('Original', $said); // whose port it is
     Check::true($jeedom->flows()[$eqLogic->flowId()]['isListening'], 'the original serves');
     Check::true(is_array(Jeedom::reload($eqLogic)->getConfiguration('imported')), 'the original is an import');
 });
