@@ -164,7 +164,7 @@ final class Commands
      * Fills the commands of one equipment.
      *
      * @param array<string, mixed> $status as `flow.status` answers
-     * @param array<string, int>|null $counters null: not known
+     * @param array<string, int|float>|null $counters null: not known
      */
     public static function update(\domoflux $eqLogic, array $status, ?array $counters): void
     {
@@ -208,9 +208,9 @@ final class Commands
     }
 
     /**
-     * @param array<string, int> $counters
-     * @param array<string, int> $before the values that the commands have
-     * @return array<string, int> those that they have now
+     * @param array<string, int|float> $counters
+     * @param array<string, int|float> $before the values that the commands have
+     * @return array<string, int|float> those that they have now
      */
     private static function fillCounters(\domoflux $eqLogic, array $counters, array $before): array
     {
@@ -228,9 +228,10 @@ final class Commands
         return $counters + $before;
     }
 
-    private static function fillCounter(\domoflux $eqLogic, \cmd $cmd, int $value): void
+    /** @param int|float $value beyond 2^31 a float, where PHP is of 32 bits */
+    private static function fillCounter(\domoflux $eqLogic, \cmd $cmd, $value): void
     {
-        if ($value === 0 && $cmd->execCmd() === '') {
+        if ((float) $value === 0.0 && $cmd->execCmd() === '') {
             // The first value of a new command. As an event, thirty of them would take half a second.
             $now = date('Y-m-d H:i:s');
             $cmd->setCache(['value' => 0, 'valueDate' => $now, 'collectDate' => $now]);
@@ -314,7 +315,7 @@ final class Commands
         $fails = in_array($status['state'], ['backoff', 'failed'], true);
         if (!$fails) {
             Notice::mended($eqLogic->flowId());
-        } elseif ($status['state'] === 'failed' || microtime(true) * 1000 - (int) $status['since'] > self::PATIENCE_MS) {
+        } elseif ($status['state'] === 'failed' || microtime(true) * 1000 - (float) $status['since'] > self::PATIENCE_MS) {
             $link = '<a href="/index.php?v=d&m=domoflux&p=domoflux&id=' . $eqLogic->getId() . '">' . __('Équipement', __FILE__) . '</a>';
             Notice::keep($eqLogic->flowId(), $eqLogic->getHumanName() . ' : ' . ($status['error'] ?? ''), $link);
         }
@@ -346,7 +347,7 @@ final class Commands
         return $texts[$state] ?? $state;
     }
 
-    /** @return array<string, array<string, int>> */
+    /** @return array<string, array<string, int|float>> */
     private static function values(): array
     {
         $values = \cache::byKey(self::VALUES)->getValue();

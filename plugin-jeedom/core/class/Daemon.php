@@ -111,6 +111,15 @@ final class Daemon
         }
     }
 
+    /** Without systemd: ends it if its program was replaced, which it would go on running. */
+    public static function endReplaced(): void
+    {
+        $pid = self::supervisor();
+        if ($pid > 0 && @readlink("/proc/$pid/exe") !== Setup::binary()) {
+            self::end($pid);
+        }
+    }
+
     /** Whether the machine starts it at boot. */
     public static function atBoot(bool $yes): void
     {

@@ -9,6 +9,21 @@ namespace Domoflux;
  */
 final class Install
 {
+    /**
+     * Whether the core stops the daemon only for an update or the installation of dependencies. It starts it again within five
+     * minutes, or not before somebody looks: too long for an alarm. What changes, setup.sh restarts by itself, and a
+     * deactivation stops it in remove().
+     */
+    public static function isUnderWay(): bool
+    {
+        foreach (debug_backtrace(DEBUG_BACKTRACE_IGNORE_ARGS) as $frame) {
+            if (($frame['class'] ?? '') === 'plugin' && in_array($frame['function'], ['setIsEnable', 'dependancy_install'], true)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
     public static function install(): void
     {
         // Nobody but the daemon calls us, from this machine.
@@ -20,22 +35,23 @@ final class Install
 
     public static function update(): void
     {
-        // A new version may well succeed where the last one failed.
-        if (Notice::isKept('setup')) {
-            \config::save('dependancyAutoMode', 1, 'domoflux');
-            Notice::mended('setup');
-        }
+        Setup::mayTryAgain();
         // What equipment got with a new version: commands of new counters.
         foreach (\eqLogic::byType('domoflux') as $eqLogic) {
             if ($eqLogic instanceof \domoflux) {
                 Commands::create($eqLogic);
             }
         }
+        try {
+            // It goes on running meanwhile: it gets from the new version what it gets at a start.
+            Daemon::settle();
+        } catch (\Throwable $e) {
+            Notice::log('debug', $e->getMessage());
+        }
     }
 
     /**
-     * The core stops the daemon before it installs dependencies, at each update, too, and would start it again within five
-     * minutes.
+     * The core would start it within five minutes only. With systemd, setup.sh has restarted what it replaced.
      */
     public static function dependenciesDone(): void
     {
@@ -46,6 +62,7 @@ final class Install
             echo implode("\n", $output);
             return;
         }
+        Daemon::endReplaced();
         if ((int) \config::byKey('deamonAutoMode', 'domoflux', 1) !== 1 || !\jeedom::isStarted() || Daemon::info()['state'] === 'ok') {
             return;
         }

@@ -109,7 +109,8 @@ final class Rpc
     private static function post(array $body, float $seconds): array
     {
         $endpoint = self::endpoint();
-        $json = json_encode($body, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION);
+        // No JSON_PRESERVE_ZERO_FRACTION: PHP of 32 bits has a number beyond 2^31 as a float, and the daemon wants an integer.
+        $json = json_encode($body, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES);
         if ($json === false) {
             throw new AwayException('what is to be sent is no text in UTF-8: ' . json_last_error_msg());
         }

@@ -19,6 +19,12 @@ final class Setup
     /** What of the plugin the script installs: another sum of these, another installation. */
     private const INSTALLED = ['bin/SHA256SUMS', 'domoflux@.service', 'domoflux.sysusers', 'setup.sh'];
 
+    /** Setting of the plugin: when it was installed last, a Unix time. */
+    private const ASKED = 'setupAsked';
+
+    /** Setting of the plugin: that dependencies are not installed by themselves was its own decision. */
+    private const GAVE_UP = 'setupGaveUp';
+
     /** The program, '' if it is not installed. */
     public static function binary(): string
     {
@@ -64,19 +70,37 @@ final class Setup
         $status = self::status();
         $isAboutThis = ($status['plugin'] ?? '') === self::fingerprint();
         if ($isAboutThis && ($status['state'] ?? '') === 'ok' && is_executable($status['binary'] ?? '')) {
-            Notice::mended('setup');
+            self::goOn();
             return ['state' => 'ok'];
         }
-        $failure = $isAboutThis ? self::failure() : '';
+        $failure = $isAboutThis && (int) ($status['at'] ?? 0) > (int) \config::byKey(self::ASKED, 'domoflux', 0) ? self::failure() : '';
         if ($failure !== '' && (int) \config::byKey('dependancyAutoMode', 'domoflux', 1) === 1) {
             // The core would repeat it every five minutes.
             \config::save('dependancyAutoMode', 0, 'domoflux');
+            \config::save(self::GAVE_UP, 1, 'domoflux');
             Notice::keep('setup', sprintf(
                 __('L\'installation des dépendances a échoué : %s. Elle n\'est pas répétée ; relancez-la depuis la page du plugin.', __FILE__),
                 $failure
             ));
         }
         return ['state' => 'nok'];
+    }
+
+    /** The plugin was installed anew: what failed before, with the same sums even, may succeed now. */
+    public static function mayTryAgain(): void
+    {
+        \config::save(self::ASKED, time(), 'domoflux');
+        self::goOn();
+    }
+
+    /** Has the core install dependencies by itself again, unless it was a person who does not want that. */
+    private static function goOn(): void
+    {
+        if ((int) \config::byKey(self::GAVE_UP, 'domoflux', 0) === 1) {
+            \config::save('dependancyAutoMode', 1, 'domoflux');
+            \config::remove(self::GAVE_UP, 'domoflux');
+        }
+        Notice::mended('setup');
     }
 
     /** The version that this plugin comes with. */

@@ -43,7 +43,9 @@ class domoflux extends eqLogic
 
     public static function deamon_stop()
     {
-        Daemon::stop();
+        if (!Install::isUnderWay()) {
+            Daemon::stop();
+        }
     }
 
     /** @param int|string $_mode 1: at boot, 0: only when somebody starts it */
