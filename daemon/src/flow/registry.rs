@@ -187,7 +187,7 @@ impl Flows {
         let listens = known_kind(kind).map(|kind| kind.listens(spec)).unwrap_or_default();
         let clash = |(pointer, address, udp): (&str, _, _)| {
             let error = self.means.listeners.clash(id, address, udp)?;
-            Some(Problem::new(&format!("/spec{pointer}"), &error.to_string()))
+            Some(Problem::new(format!("/spec{pointer}"), &error.to_string()))
         };
         listens.into_iter().filter_map(clash).collect()
     }
