@@ -39,7 +39,8 @@ final class Backup
         \config::save(self::PENDING, 1, 'domoflux');
         try {
             Daemon::settle();
-        } catch (AwayException | RpcException $e) {
+        } catch (\Throwable $e) {
+            // The core's restore.php would end with an Error of ours, before it starts Jeedom again.
             Notice::log('info', $e->getMessage());
         }
     }
@@ -51,14 +52,15 @@ final class Backup
             return;
         }
         $backup = json_decode((string) @file_get_contents(self::FILE), true);
+        $saved = is_array($backup) && is_array($backup['counters'] ?? null) ? $backup['counters'] : [];
         $now = Rpc::call('flow.counters');
-        foreach (is_array($backup) ? $backup['counters'] : [] as $id => $counters) {
-            if (!isset($now[$id])) {
+        foreach ($saved as $id => $counters) {
+            if (!isset($now[$id]) || !is_array($counters)) {
                 continue;
             }
-            $counters = array_intersect_key($counters, $now[$id]);
-            $behind = array_filter($counters, static function (int $value, string $name) use ($now, $id): bool {
-                return $value > $now[$id][$name];
+            // Beyond 2^31 they are floats, where PHP is of 32 bits.
+            $behind = array_filter(array_intersect_key($counters, $now[$id]), static function ($value, string $name) use ($now, $id): bool {
+                return is_numeric($value) && $value > $now[$id][$name];
             }, ARRAY_FILTER_USE_BOTH);
             if ($behind !== []) {
                 try {

@@ -12,6 +12,9 @@ final class Callback
     /** In the cache: when the daemon was last heard of, a Unix time. */
     public const HEARD = 'domoflux::heard';
 
+    /** In the cache: which address and key the daemon was told last. */
+    private const TOLD = 'domoflux::callback';
+
     /** Beyond so many equipments the whole list is asked for at once. */
     private const FEW = 3;
 
@@ -23,6 +26,26 @@ final class Callback
         } catch (RpcException $e) {
             Notice::alert($e->getMessage(), 'danger');
         }
+        // Refused, it is not told again either: it would be each time.
+        \cache::set(self::TOLD, self::sum());
+    }
+
+    /** The core tells no plugin that its API key or Jeedom's port was changed. */
+    public static function follow(): void
+    {
+        if (\cache::byKey(self::TOLD)->getValue('') === self::sum()) {
+            return;
+        }
+        try {
+            self::register();
+        } catch (AwayException $e) {
+            Notice::log('debug', 'callback: ' . $e->getMessage());
+        }
+    }
+
+    private static function sum(): string
+    {
+        return hash('sha256', self::url() . ' ' . \jeedom::getApiKey('domoflux'));
     }
 
     /** Always by loopback: the key goes in clear. */

@@ -148,14 +148,16 @@ final class Commands
             // What was in its way may have gone.
             $eqLogic = Flows::equipment($flowId);
             if ($eqLogic !== null) {
-                Flows::push($eqLogic, true);
+                Flows::push($eqLogic, false);
             }
         }
         foreach ($equipment as $eqLogic) {
             // It is enabled and the daemon does not know it: nobody has filled in its form, or a push was lost.
             self::away($eqLogic);
-            if ($eqLogic->specText() !== '') {
-                Flows::push($eqLogic);
+            // As it is now: meanwhile somebody may have removed or disabled it.
+            $now = Flows::equipment($eqLogic->flowId());
+            if ($now !== null && $now->specText() !== '' && (int) $now->getIsEnable() === 1) {
+                Flows::push($now, false);
             }
         }
     }
@@ -312,12 +314,14 @@ final class Commands
      */
     private static function watch(\domoflux $eqLogic, array $status): void
     {
+        if (isset(Flows::refused()[$eqLogic->flowId()])) {
+            return; // What the message says, if there is one, is about that.
+        }
         $fails = in_array($status['state'], ['backoff', 'failed'], true);
         if (!$fails) {
             Notice::mended($eqLogic->flowId());
         } elseif ($status['state'] === 'failed' || microtime(true) * 1000 - (float) $status['since'] > self::PATIENCE_MS) {
-            $link = '<a href="/index.php?v=d&m=domoflux&p=domoflux&id=' . $eqLogic->getId() . '">' . __('Équipement', __FILE__) . '</a>';
-            Notice::keep($eqLogic->flowId(), $eqLogic->getHumanName() . ' : ' . ($status['error'] ?? ''), $link);
+            Notice::keep($eqLogic->flowId(), $eqLogic->getHumanName() . ' : ' . ($status['error'] ?? ''), Notice::linkTo($eqLogic));
         }
     }
 

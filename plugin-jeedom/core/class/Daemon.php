@@ -310,7 +310,8 @@ final class Daemon
      */
     public static function checkedCallback(string $url): string
     {
-        if ($url !== '' && preg_match('#^http://(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?(/\S*)?$#', $url) !== 1) {
+        // Not [::1]: the core lets nobody but 127.0.0.1 use the key of the plugin.
+        if ($url !== '' && preg_match('#^http://(127\.\d+\.\d+\.\d+|localhost)(:\d+)?(/\S*)?$#D', $url) !== 1) {
             throw new \Exception(__('L\'adresse de rappel est celle de Jeedom vue de cette machine : http://127.0.0.1[:port][/chemin].', __FILE__));
         }
         return rtrim($url, '/');

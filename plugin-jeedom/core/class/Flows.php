@@ -61,8 +61,12 @@ final class Flows
         }
     }
 
-    /** Makes the flow of an equipment what it was saved as; `$again`: nobody waits to hear how it went. */
-    public static function push(\domoflux $eqLogic, bool $again = false): void
+    /**
+     * Makes the flow of an equipment what it was saved as.
+     *
+     * @param bool $isNews somebody saved it just now, and looks; else what is wrong goes to the message centre, once
+     */
+    public static function push(\domoflux $eqLogic, bool $isNews = true): void
     {
         if ($eqLogic->specText() === '') {
             return;
@@ -75,22 +79,24 @@ final class Flows
             Commands::away($eqLogic);
             Notice::alert(sprintf(__('%s : enregistré, sera appliqué quand le démon tournera (%s)', __FILE__), $eqLogic->getName(), $e->getMessage()));
         } catch (RpcException $e) {
-            self::notApplied($eqLogic, $e, $again);
+            self::notApplied($eqLogic, $e, $isNews);
         } catch (\Exception $e) {
             Notice::alert($eqLogic->getName() . ' : ' . $e->getMessage(), 'danger');
         }
     }
 
     /** The equipment is saved; its flow is not as it says. */
-    private static function notApplied(\domoflux $eqLogic, RpcException $error, bool $again): void
+    private static function notApplied(\domoflux $eqLogic, RpcException $error, bool $isNews): void
     {
         if ($error->kind === 'invalid_spec' && (int) $eqLogic->getIsEnable() !== 1) {
             // What can't run is not to run either.
             self::remove($eqLogic);
             return;
         }
-        if (!$again) {
+        if ($isNews) {
             Notice::alert($eqLogic->getName() . ' : ' . $error->getMessage(), 'danger');
+        } else {
+            Notice::keep($eqLogic->flowId(), $eqLogic->getHumanName() . ' : ' . $error->getMessage(), Notice::linkTo($eqLogic));
         }
         if (empty($error->data['listed'])) {
             // The daemon goes on with what it had.
@@ -127,6 +133,7 @@ final class Flows
     /** Ends the flow of an equipment that goes, now or at the daemon's next start. */
     public static function remove(\domoflux $eqLogic): void
     {
+        self::setRefused([$eqLogic->flowId() => '']);
         Notice::mended($eqLogic->flowId());
         try {
             Rpc::call('flow.remove', ['id' => $eqLogic->flowId()]);
@@ -139,6 +146,16 @@ final class Flows
             if ($e->kind !== 'unknown_flow') {
                 Notice::alert($eqLogic->getName() . ' : ' . $e->getMessage(), 'danger');
             }
+        }
+    }
+
+    /** What remove() could not do is said and noted already. */
+    public static function removeAgain(string $flowId): void
+    {
+        try {
+            Rpc::call('flow.remove', ['id' => $flowId]);
+        } catch (AwayException | RpcException $e) {
+            Notice::log('debug', $flowId . ': ' . $e->getMessage());
         }
     }
 
@@ -217,6 +234,10 @@ final class Flows
     private static function removeGone(): void
     {
         foreach (self::gone() as $id) {
+            // It may have come back since, from a backup say: what runs is not cut.
+            if (self::equipment($id) !== null) {
+                continue;
+            }
             try {
                 Rpc::call('flow.remove', ['id' => $id]);
             } catch (RpcException $e) {

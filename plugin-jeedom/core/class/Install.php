@@ -101,7 +101,7 @@ final class Install
         foreach (['api::domoflux::mode', 'api::domoflux::restricted', 'log::level::domoflux'] as $key) {
             \config::remove($key, 'core');
         }
-        foreach (['domoflux::values', 'domoflux::level', 'domoflux::heard', 'domoflux::notStarted'] as $key) {
+        foreach (['domoflux::values', 'domoflux::level', 'domoflux::callback', 'domoflux::heard', 'domoflux::notStarted'] as $key) {
             \cache::delete($key);
         }
         foreach (['domoflux_packages', Daemon::LOG, 'domoflux'] as $log) {

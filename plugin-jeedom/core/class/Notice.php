@@ -37,6 +37,12 @@ final class Notice
         self::$kept[$topic] = secureXSS($text);
     }
 
+    /** @return string the HTML of a link to the page of an equipment */
+    public static function linkTo(\domoflux $eqLogic): string
+    {
+        return '<a href="/index.php?v=d&m=domoflux&p=domoflux&id=' . $eqLogic->getId() . '">' . __('Équipement', __FILE__) . '</a>';
+    }
+
     public static function mended(string $topic): void
     {
         if (isset(self::kept()[$topic])) {

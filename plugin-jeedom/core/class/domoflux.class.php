@@ -8,6 +8,7 @@ require_once __DIR__ . '/../../../../core/php/core.inc.php';
 require_once __DIR__ . '/autoload.php';
 
 use Domoflux\Backup;
+use Domoflux\Callback;
 use Domoflux\Commands;
 use Domoflux\Daemon;
 use Domoflux\Flows;
@@ -27,6 +28,9 @@ class domoflux extends eqLogic
 {
     /** @var array<string, mixed> */
     public static $_widgetPossibility = ['custom' => true, 'custom::layout' => false];
+
+    /** @var string of an equipment that is being removed; the core's object has no id any more at the end */
+    private $_flowId = '';
 
     // ---- The daemon and its dependencies
 
@@ -78,6 +82,7 @@ class domoflux extends eqLogic
     {
         Daemon::followLogLevel();
         Commands::updateAll();
+        Callback::follow();
     }
 
     // ---- Backups, health, help
@@ -172,7 +177,14 @@ class domoflux extends eqLogic
 
     public function preRemove()
     {
+        $this->_flowId = $this->flowId();
         Flows::remove($this);
+    }
+
+    public function postRemove()
+    {
+        // Until now it was in the database, and a cron5 may have brought its flow back.
+        Flows::removeAgain($this->_flowId);
     }
 
     /** A setting that is secret is not kept in clear. */

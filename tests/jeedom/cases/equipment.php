@@ -397,3 +397,26 @@ Cases::add('a kind that comes later has its commands without new PHP', static fu
     Check::hasNot('secret', $kept, 'not in clear');
     Check::has('crypt:', $kept);
 });
+
+Cases::add('what the daemon refuses is seen until it is taken, and tried again', static function (Jeedom $jeedom): void {
+    $eqLogic = $jeedom->start()->mirror('Têtu');
+    $old = json_decode($eqLogic->specText(), true);
+    $taken = Wire::listen($port = Wire::freePort());
+    $eqLogic = Jeedom::form($eqLogic, ['configuration' => ['spec' => json_encode(['listen' => "127.0.0.1:$port"] + $old)]]);
+    Check::same([$old['listen']], $jeedom->flows()[$eqLogic->flowId()]['listening'], 'the old one serves');
+    foreach ([1, 2] as $turn) {
+        Check::has('réglages précédents', (string) Jeedom::value($eqLogic, 'lastError'));
+        Check::has("127.0.0.1:$port", (string) Jeedom::value($eqLogic, 'lastError'));
+        domoflux::cron5();
+        $messages = array_filter($jeedom->messages(), static function (string $text): bool {
+            return strpos($text, 'Têtu') !== false;
+        });
+        Check::same(1, count($messages), 'one message');
+    }
+    fclose($taken);
+    domoflux::cron5();
+    domoflux::cron5();
+    Check::same(["127.0.0.1:$port"], $jeedom->flows()[$eqLogic->flowId()]['listening']);
+    Check::same('', Jeedom::value($eqLogic, 'lastError'));
+    Check::same([], $jeedom->messages());
+});
