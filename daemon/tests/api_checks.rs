@@ -233,3 +233,26 @@ fn what_a_person_wrote_cannot_break_a_message() {
         }
     }
 }
+
+#[test]
+fn the_flow_that_listens_there_is_named_before_anything_is_started() {
+    let daemon = Daemon::start();
+    let at = daemon.mirror("panel", &mirror(([127, 0, 0, 1], 9).into(), &[([127, 0, 0, 1], 9).into()]));
+    let spec = |listen: String| json!({"listen": listen, "target": "127.0.0.1:9", "mirrors": [{"address": "127.0.0.1:9"}]});
+    let ask = |id: Option<&str>, spec: &Value| daemon.call("flow.check", json!({"id": id, "kind": "mirror", "spec": spec})).unwrap();
+    for there in [format!("127.0.0.1:{}", at.port()), format!("0.0.0.0:{}", at.port()), format!("[::]:{}", at.port())] {
+        for other in [None, Some("other")] {
+            let result = ask(other, &spec(there.clone()));
+            assert_eq!(result["problems"][0]["pointer"], "/spec/listen", "{there}: {result}");
+            assert!(result["problems"][0]["message"].as_str().unwrap().contains("\"panel\" listens"), "{result}");
+        }
+        assert_eq!(ask(Some("panel"), &spec(there))["ok"], true, "itself");
+    }
+    for free in [format!("127.0.0.2:{}", at.port()), format!("[::1]:{}", at.port())] {
+        assert_eq!(ask(None, &spec(free))["ok"], true);
+    }
+    let by_udp = spec(format!("127.0.0.1:{}", at.port())).with("/protocol", "udp");
+    assert_eq!(ask(None, &by_udp)["ok"], true, "another protocol");
+    daemon.call("flow.remove", json!({"id": "panel"})).unwrap();
+    assert_eq!(ask(None, &spec(at.to_string()))["ok"], true);
+}

@@ -1,7 +1,7 @@
 'use strict';
 const { test } = require('node:test');
 const assert = require('node:assert/strict');
-const { form, kinds, type, control } = require('./load.js');
+const { page, form, kinds, type, control } = require('./load.js');
 
 const mirror = kinds()[0].schema;
 const SPEC = { listen: 'a:1', target: ['x:1', 'y:2'], mirrors: [{ address: 'b:1' }, { address: 'c:1', spool: { max_age: 1 } }] };
@@ -84,14 +84,20 @@ test('new problems replace the old, findings stay', () => {
   shownForm.showFindings([
     { pointer: '/target/0', ok: true, text: 'connected', ms: 12 },
     { pointer: '/target/1', ok: false, text: 'refused', ms: null },
-    { pointer: '/mirrors/0/address', ok: null, text: 'UDP', ms: null },
+    { pointer: '/mirrors/0/address', ok: null, text: 'UDP', ms: 0 },
   ]);
   shownForm.showProblems([]);
   assert.equal(here.querySelectorAll('.domoflux-problem').length, 0);
   const findings = [...here.querySelectorAll('.domoflux-finding')];
   assert.deepEqual(findings.map((node) => [node.className.split('-').pop(), node.textContent.trim()]), [
-    ['true', 'ligne 1 : connected (12 ms)'], ['false', 'ligne 2 : refused'], ['null', 'UDP'],
+    ['true', 'ligne 1 : connected (12 ms)'], ['false', 'ligne 2 : refused'], ['null', 'UDP (< 1 ms)'],
   ]);
+});
+
+test('a name and what is said about it, with each language\'s colon', () => {
+  const { Domoflux } = page();
+  assert.equal(Domoflux.named('$&', 'refused', { named: '%s :' }), '$& : refused');
+  assert.equal(Domoflux.named('Target', 'refused', { named: '%s:' }), 'Target: refused');
 });
 
 test('every control has a name', () => {

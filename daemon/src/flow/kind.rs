@@ -9,6 +9,7 @@ use super::schema::schema_of;
 use super::{CounterDef, Finding, Flow, Prober, Spec};
 use crate::i18n;
 use crate::mirror;
+use crate::net::ListenAddress;
 
 /// A kind of flow, without its types.
 pub trait FlowKind: Sync {
@@ -24,6 +25,10 @@ pub trait FlowKind: Sync {
     fn schema(&self) -> Value;
     /// Reads a spec; the answer is the flow, or everything that is wrong.
     fn build(&self, spec: &Value) -> Result<Box<dyn Flow>, Problems>;
+    /// Where the flow of a spec would listen; nothing if the spec is wrong.
+    fn listens(&self, _spec: &Value) -> Vec<(&'static str, ListenAddress, bool)> {
+        Vec::new()
+    }
     /// Reads a spec and tries out its addresses; the answer is what will be found, or everything that is wrong with it.
     fn probe(&self, _spec: &Value, _prober: Prober) -> Result<BoxFuture<'static, Vec<Finding>>, Problems> {
         Ok(Box::pin(std::future::ready(Vec::new())))
@@ -60,6 +65,10 @@ impl<S: Spec> FlowKind for Kind<S> {
 
     fn build(&self, spec: &Value) -> Result<Box<dyn Flow>, Problems> {
         Ok(Box::new(S::Flow::from(read_spec::<S>(spec)?)))
+    }
+
+    fn listens(&self, spec: &Value) -> Vec<(&'static str, ListenAddress, bool)> {
+        read_spec::<S>(spec).map(|spec| spec.listens()).unwrap_or_default()
     }
 
     fn probe(&self, spec: &Value, prober: Prober) -> Result<BoxFuture<'static, Vec<Finding>>, Problems> {

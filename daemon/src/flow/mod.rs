@@ -31,7 +31,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use crate::net::{Listeners, RelayPool};
+use crate::net::{ListenAddress, Listeners, RelayPool};
 
 pub use backoff::Backoff;
 pub use check::{Problem, Problems, read_spec};
@@ -69,6 +69,11 @@ pub trait Spec: DeserializeOwned + JsonSchema + Send + 'static {
 
     /// What is wrong although every field can be read by itself.
     fn check(&self) -> Vec<Problem>;
+
+    /// Where its flow would listen: the field's JSON pointer, the address, and whether it is by UDP.
+    fn listens(&self) -> Vec<(&'static str, ListenAddress, bool)> {
+        Vec::new()
+    }
 
     /// Tries out the addresses in it, without starting anything.
     fn probe(&self, _prober: Prober) -> BoxFuture<'static, Vec<Finding>> {

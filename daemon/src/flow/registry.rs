@@ -182,6 +182,16 @@ impl Flows {
         problems
     }
 
+    /// What keeps a spec that is not wrong from running as flow `id`: other flows that listen where it would.
+    pub fn clashes(&self, id: Option<&str>, kind: &str, spec: &Value) -> Vec<Problem> {
+        let listens = known_kind(kind).map(|kind| kind.listens(spec)).unwrap_or_default();
+        let clash = |(pointer, address, udp): (&str, _, _)| {
+            let error = self.means.listeners.clash(id, address, udp)?;
+            Some(Problem::new(format!("/spec{pointer}"), &error.to_string()))
+        };
+        listens.into_iter().filter_map(clash).collect()
+    }
+
     /// Tries out the addresses of a spec that is, or would be, that of flow `id`; nothing is started.
     pub async fn probe(&self, id: Option<&str>, kind: &str, spec: &Value) -> Result<Vec<Finding>, RegistryError> {
         let problems = self.check(id, kind, spec);

@@ -141,7 +141,9 @@ pub fn translate_answer(answer: &mut Value, language: Language) {
                     Value::String(text) if said.contains(&name.as_str()) => *text = phrase(text, language),
                     Value::Object(_) if name == "last_error" => translate_text(value, language),
                     Value::Array(troubles) if name == "troubles" => {
-                        troubles.iter_mut().for_each(|trouble| translate_text(trouble, language));
+                        for trouble in troubles {
+                            translate_text(trouble, language);
+                        }
                     }
                     Value::Object(_) | Value::Array(_) if name != "spec" && name != "schema" => translate_answer(value, language),
                     _ => {}

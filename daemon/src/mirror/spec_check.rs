@@ -6,7 +6,7 @@ use super::MirrorFlow;
 use super::probe;
 use super::spec::{MirrorLeg, MirrorSpec, Protocol, ProxyProtocol, WhenFull};
 use crate::flow::{Finding, Prober, Problem, Spec};
-use crate::net::{Address, Network};
+use crate::net::{Address, ListenAddress, Network};
 
 impl Spec for MirrorSpec {
     const KIND: &'static str = "mirror";
@@ -44,6 +44,10 @@ impl Spec for MirrorSpec {
         }
         self.check_targets(&mut problems);
         problems
+    }
+
+    fn listens(&self) -> Vec<(&'static str, ListenAddress, bool)> {
+        vec![("/listen", self.listen, self.protocol == Protocol::Udp)]
     }
 
     fn probe(&self, prober: Prober) -> BoxFuture<'static, Vec<Finding>> {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -85,6 +85,12 @@ impl Listeners {
         if udp { self.udp.try_out(flow, address.0, Type::DGRAM) } else { self.tcp.try_out(flow, address.0, Type::STREAM) }
     }
 
+    /// Why `flow` can't listen on `address`: another flow does, there or on an address that overlaps with it.
+    pub fn clash(&self, flow: Option<&str>, address: ListenAddress, udp: bool) -> Option<FlowError> {
+        let reason = if udp { self.udp.clash(flow, address.0) } else { self.tcp.clash(flow, address.0) };
+        reason.map(|reason| FlowError::Listen { address: address.0, reason })
+    }
+
     /// Closes the sockets of `flow` that nothing leases any more.
     pub fn sweep(&self, flow: &str) {
         self.tcp.sweep(flow);
@@ -143,6 +149,19 @@ impl<S> Sockets<S> {
         }
     }
 
+    fn clash(&self, flow: Option<&str>, address: SocketAddr) -> Option<String> {
+        let overlaps = |bound: SocketAddr| bound.port() == address.port() && (covers(bound.ip(), address.ip()) || covers(address.ip(), bound.ip()));
+        let entries = self.entries();
+        let other = entries
+            .values()
+            .find(|e| flow != Some(e.flow.as_str()) && e.leases.load(Ordering::Relaxed) > 0 && overlaps(e.bound))?;
+        Some(if other.bound == address {
+            format!("flow {:?} listens there", other.flow)
+        } else {
+            format!("flow {:?} listens on {}", other.flow, other.bound)
+        })
+    }
+
     fn sweep(&self, flow: &str) {
         self.entries().retain(|_, entry| entry.flow != flow || entry.leases.load(Ordering::Relaxed) > 0);
     }
@@ -154,6 +173,11 @@ impl<S> Sockets<S> {
             .map(|e| e.bound)
             .collect()
     }
+}
+
+/// Whether who listens on the one has what comes to the other.
+fn covers(wide: IpAddr, narrow: IpAddr) -> bool {
+    wide == narrow || wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4())
 }
 
 fn explain<S>(entries: &HashMap<Key, Arc<Entry<S>>>, address: SocketAddr, error: &io::Error) -> String {

@@ -271,10 +271,17 @@ fn flow_methods(table: &mut MethodTable) {
     table.add("flow.kinds", "Every kind of flow, with title, JSON Schema and counters.", |_, p: Kinds| async move {
         Ok(describe_kinds(&p.language))
     });
-    table.add("flow.check", "Everything that is wrong with a spec; nothing is started.", |d, p: Check| async move {
-        let problems = d.flows.check(p.id.as_deref(), &p.kind, &p.spec);
-        Ok(CheckResult { ok: problems.is_empty(), problems })
-    });
+    table.add(
+        "flow.check",
+        "Everything that is wrong with a spec, and the other flows that listen where it would; nothing is started.",
+        |d, p: Check| async move {
+            let mut problems = d.flows.check(p.id.as_deref(), &p.kind, &p.spec);
+            if problems.is_empty() {
+                problems = d.flows.clashes(p.id.as_deref(), &p.kind, &p.spec);
+            }
+            Ok(CheckResult { ok: problems.is_empty(), problems })
+        },
+    );
     table.add_waiting(
         "flow.probe",
         "Try out the addresses of a spec: whether they can be listened on, and whether they answer. Takes up to 8 s; nothing is started, and nothing is sent.",

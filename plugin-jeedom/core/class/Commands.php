@@ -122,7 +122,10 @@ final class Commands
             $told = Rpc::batch(['flows' => ['flow.list', ['owner' => Flows::OWNER]], 'counters' => ['flow.counters']]);
         } catch (AwayException | RpcException $e) {
             Notice::log('warning', $e->getMessage());
-            Notice::keep('daemon', $e->getMessage());
+            if (!Notice::isKept('daemon')) {
+                // Else why it did not start stands there.
+                Notice::keep('daemon', $e->getMessage());
+            }
             foreach ($equipment as $eqLogic) {
                 self::away($eqLogic);
             }
@@ -144,6 +147,13 @@ final class Commands
             }
         }
         \cache::set(self::VALUES, $values);
+        foreach (array_keys(Flows::refused()) as $flowId) {
+            // What was in its way may have gone.
+            $eqLogic = Flows::equipment($flowId);
+            if ($eqLogic !== null) {
+                Flows::push($eqLogic, false);
+            }
+        }
         foreach ($equipment as $eqLogic) {
             // It is enabled and the daemon does not know it: nobody has filled in its form, or a push was lost.
             self::away($eqLogic);
@@ -204,7 +214,7 @@ final class Commands
             'lastError' => self::wrong($status),
         ];
         foreach ($texts as $logicalId => $text) {
-            if (isset($cmds[$logicalId]) && (string) $cmds[$logicalId]->execCmd() !== $text) {
+            if (isset($cmds[$logicalId]) && (string) $cmds[$logicalId]->execCmd() !== (string) $cmds[$logicalId]->formatValue($text)) {
                 $cmds[$logicalId]->setEqLogic($eqLogic);
                 $cmds[$logicalId]->event($text);
             }
@@ -321,6 +331,9 @@ final class Commands
      */
     private static function watch(\domoflux $eqLogic, array $status): void
     {
+        if (isset(Flows::refused()[$eqLogic->flowId()])) {
+            return; // What the message says, if there is one, is about that.
+        }
         $fails = in_array($status['state'], ['backoff', 'failed'], true);
         if (!$fails) {
             Notice::mended($eqLogic->flowId());
@@ -336,6 +349,10 @@ final class Commands
      */
     public static function wrong(array $status): string
     {
+        $refused = Flows::refused()[$status['id']] ?? '';
+        if ($refused !== '') {
+            return sprintf(__('fonctionne encore avec les réglages précédents : %s', __FILE__), $refused);
+        }
         return (string) ($status['error'] ?? implode(' ; ', array_column($status['troubles'] ?? [], 'text')));
     }
 

@@ -75,6 +75,8 @@ final class Daemon
             self::settle();
         } catch (\Exception $e) {
             \cache::set('domoflux::notStarted', $e->getMessage());
+            // The core only logs it: its page of plugins says no more than that the daemon does not run.
+            Notice::keep('daemon', $e->getMessage());
             throw $e;
         }
         \cache::set('domoflux::notStarted', '');
@@ -265,7 +267,7 @@ final class Daemon
         return false;
     }
 
-    /** The last error in what its log has beyond `$from` bytes. */
+    /** The last error in what its log has beyond `$from` bytes, but for those about one of its flows. */
     private static function lastWords(int $from): string
     {
         clearstatcache();
@@ -274,8 +276,8 @@ final class Daemon
         $from = $from > (int) @filesize($log) ? 0 : $from;
         $lines = explode("\n", (string) @file_get_contents($log, false, null, $from, 65536));
         foreach (array_reverse($lines) as $line) {
-            if (preg_match('/\[(ERROR|WARNING)\] ?(.*)/', $line, $found) === 1) {
-                return $found[2];
+            if (preg_match('/\[ERROR\] ?(?!' . Flows::PREFIX . '\d)(.*)/', $line, $found) === 1) {
+                return $found[1];
             }
         }
         return '';

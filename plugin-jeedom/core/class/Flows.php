@@ -15,6 +15,9 @@ final class Flows
 
     public const PREFIX = 'jeedom-';
 
+    /** In the cache: why the daemon does not run flows as their equipment was saved, by flow. */
+    private const REFUSED = 'domoflux::refused';
+
     /** Setting of the plugin: flows whose equipment went while the daemon was away. */
     private const GONE = 'goneFlows';
 
@@ -70,6 +73,7 @@ final class Flows
         }
         try {
             $applied = Rpc::call('flow.apply', self::wanted($eqLogic) + ['owner' => self::OWNER]);
+            self::setRefused([$eqLogic->flowId() => '']);
             Commands::update($eqLogic, $applied['status'], null);
         } catch (AwayException $e) {
             Commands::away($eqLogic);
@@ -94,6 +98,10 @@ final class Flows
         } else {
             Notice::keep($eqLogic->flowId(), $eqLogic->getHumanName() . ' : ' . $error->getMessage(), Notice::linkTo($eqLogic));
         }
+        if (empty($error->data['listed'])) {
+            // The daemon goes on with what it had.
+            self::setRefused([$eqLogic->flowId() => $error->getMessage()]);
+        }
         try {
             Commands::update($eqLogic, Rpc::call('flow.status', ['id' => $eqLogic->flowId()]), null);
         } catch (AwayException | RpcException $e) {
@@ -101,9 +109,31 @@ final class Flows
         }
     }
 
+    /**
+     * Why the daemon does not run flows as they were saved, by flow.
+     *
+     * @return array<string, string>
+     */
+    public static function refused(): array
+    {
+        $refused = \cache::byKey(self::REFUSED)->getValue();
+        return is_array($refused) ? $refused : [];
+    }
+
+    /** @param array<string, string> $why by flow, '' if it runs as it was saved */
+    private static function setRefused(array $why): void
+    {
+        $before = self::refused();
+        $refused = array_filter($why + $before, 'strlen');
+        if ($refused !== $before) {
+            \cache::set(self::REFUSED, $refused);
+        }
+    }
+
     /** Ends the flow of an equipment that goes, now or at the daemon's next start. */
     public static function remove(\domoflux $eqLogic): void
     {
+        self::setRefused([$eqLogic->flowId() => '']);
         Notice::mended($eqLogic->flowId());
         try {
             Rpc::call('flow.remove', ['id' => $eqLogic->flowId()]);
@@ -162,6 +192,7 @@ final class Flows
             return;
         }
         Notice::mended('empty');
+        self::setRefused(array_fill_keys(array_merge($done['created'], $done['changed'], $done['unchanged']), ''));
         foreach ($done['failed'] as $failed) {
             Notice::log('error', ($names[$failed['id']] ?? $failed['id']) . ' : ' . $failed['error']);
         }
@@ -173,6 +204,18 @@ final class Flows
             count($done['removed']),
             count($done['failed'])
         ));
+    }
+
+    /**
+     * An answer of the daemon with the names of equipment in its texts. There, quotes are escaped; ids as values have others.
+     */
+    public static function named(string $json): string
+    {
+        return (string) preg_replace_callback('/\\\\"' . self::PREFIX . '(\d+)\\\\"/', static function (array $found): string {
+            $eqLogic = self::equipment(self::PREFIX . $found[1]);
+            $name = json_encode($eqLogic === null ? self::PREFIX . $found[1] : $eqLogic->getHumanName(), JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES);
+            return '\\"' . substr((string) $name, 1, -1) . '\\"';
+        }, $json);
     }
 
     /** The equipment of a flow, if it has one. */

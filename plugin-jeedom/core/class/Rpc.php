@@ -131,7 +131,7 @@ final class Rpc
         if ($answer === false) {
             throw new AwayException(sprintf(__('le démon ne répond pas sur le port %d', __FILE__), $endpoint['port']));
         }
-        $decoded = json_decode($answer, true);
+        $decoded = json_decode(Flows::named($answer), true);
         if (!is_array($decoded)) {
             throw new AwayException(sprintf(__('le démon refuse l\'appel : %s', __FILE__), substr(trim($answer), 0, 200)));
         }

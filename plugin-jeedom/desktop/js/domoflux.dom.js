@@ -47,6 +47,11 @@
       Domoflux.element('span', { id, class: 'sr-only' }, text));
   };
 
+  /** A text about something that has a name. */
+  Domoflux.named = function (name, text, { named }) {
+    return named.replace('%s', () => name) + ' ' + text;
+  };
+
   /** The tokens of a JSON pointer (RFC 6901): '/a~1b/0' is ['a/b', '0'], '' is []. */
   Domoflux.pointerTokens = function (pointer) {
     return String(pointer || '').split('/').slice(1).map((token) => token.replace(/~1/g, '/').replace(/~0/g, '~'));

@@ -127,8 +127,8 @@
         });
         for (const { pointer, message } of problems) {
           const { slot, tokens } = locate(root, pointer);
-          const where = tokens.length > 0 ? tokens.join('/') + ' : ' : '';
-          nodes.push(slot === root ? sayAtTop(where + message) : slot.node);
+          const whole = tokens.length > 0 ? Domoflux.named(tokens.join('/'), message, texts) : message;
+          nodes.push(slot === root ? sayAtTop(whole) : slot.node);
           if (slot !== root) {
             slot.problem(message, tokens);
           }

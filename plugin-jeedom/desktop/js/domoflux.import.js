@@ -28,7 +28,7 @@
 
   function problems(list) {
     return list.map(({ pointer, message }) => element('div', { class: 'domoflux-message domoflux-problem' },
-      (pointer ? field(pointer) + ' : ' : '') + message));
+      pointer ? Domoflux.named(field(pointer), message, texts) : message));
   }
 
   function row(one) {
@@ -69,7 +69,7 @@
       }
       Domoflux.call(action, { ids: JSON.stringify(ids) }).then((result) => {
         const names = new Map(rows.map(({ one }) => [one.id, one.name]));
-        const failed = result.failed.map(({ id, message }) => (names.get(id) || id) + ' : ' + message);
+        const failed = result.failed.map(({ id, message }) => Domoflux.named(names.get(id) || id, message, texts));
         const told = [done.replace('%s', result.imported.length)];
         load().then(() => say(told.concat(failed.length ? [texts.failed, failed.join(' ; ')] : []).join(' '),
           failed.length ? 'danger' : 'success'));

@@ -76,9 +76,10 @@
     }
   }
 
-  function words(slot, tokens) {
+  /** A text, and of what in the slot it is: a line of a list, say. */
+  function words(slot, tokens, text, texts) {
     const rest = tokens.length === 0 ? '' : (slot.widget.rest ? slot.widget.rest(tokens) : tokens.join('/'));
-    return rest === '' ? '' : rest + ' : ';
+    return rest === '' ? text : Domoflux.named(rest, text, texts);
   }
 
   /** `layout` is 'bare' for what has no label. */
@@ -101,10 +102,10 @@
     /** The slot of the next token of a pointer, or null where the pointer goes no further. */
     slot.child = (token) => (slot.widget.child ? slot.widget.child(token) : null);
     slot.children = () => (slot.widget.children ? slot.widget.children() : []);
-    slot.problem = (text, tokens) => say(slot, 'domoflux-problem', 'exclamation-circle', words(slot, tokens) + text);
+    slot.problem = (text, tokens) => say(slot, 'domoflux-problem', 'exclamation-circle', words(slot, tokens, text, context.texts));
     slot.finding = ({ ok, text, ms }, tokens) => {
       const time = typeof ms === 'number' ? ' (' + (ms < 1 ? '< 1' : ms) + ' ms)' : '';
-      say(slot, 'domoflux-finding domoflux-finding-' + ok, ICONS[ok] || 'question', words(slot, tokens) + text + time);
+      say(slot, 'domoflux-finding domoflux-finding-' + ok, ICONS[ok] || 'question', words(slot, tokens, text, context.texts) + time);
     };
     slot.ownProblem = () => (slot.widget.problem ? slot.widget.problem() : null);
     slot.clear = (kind) => {

@@ -5,6 +5,7 @@
 
   Domoflux.texts = {
     language: '{{fr}}',
+    named: '{{%s :}}',
 
     // The form
     byDefault: '{{par défaut :}}',

@@ -77,7 +77,7 @@ foreach ($eqLogics as $eqLogic) {
                         <img src="<?php echo $text($eqLogic->getImage()); ?>" alt="">
                         <br>
                         <span class="name"><?php echo $name; ?></span>
-                        <span class="domoflux-card-state" title="<?php echo $text($text($kind . ' : ' . $light['text'])); ?>">
+                        <span class="domoflux-card-state" title="<?php echo $text($text($kind . ', ' . $light['text'])); ?>">
                             <i class="fas fa-circle domoflux-light-<?php echo $light['level']; ?>"></i>
                             <span class="domoflux-card-kind"><?php echo $text($kind); ?></span>
                         </span>
@@ -165,7 +165,7 @@ foreach ($eqLogics as $eqLogic) {
                             </div>
                         </div>
                         <div class="col-lg-6">
-                            <legend><i class="fas fa-cogs"></i> {{Flux}} : <span data-domoflux="kindTitle"></span></legend>
+                            <legend><i class="fas fa-cogs"></i> {{Flux :}} <span data-domoflux="kindTitle"></span></legend>
                             <div class="domoflux-hint" data-domoflux="kindHelp"></div>
                             <div class="domoflux-tested" data-domoflux="findings" role="status"></div>
                             <div data-domoflux="form"></div>

@@ -136,11 +136,15 @@ Cases::add('a duplicate has the same commands and is no import', static function
         Check::true($copy->getId() != $eqLogic->getId(), 'another id');
         Check::same('', $copy->getConfiguration('imported'));
         Check::same($commands, count($copy->getCmd()));
-        $copy->save();
-        Check::same($commands, count(Jeedom::reload($copy)->getCmd()), 'commands after another save');
         $said = implode(' ', $jeedom->alerts());
+        $refused = Check::thrown(static function () use ($copy): void {
+            $copy->save();
+        });
+        Check::has('Original', $refused);
+        Jeedom::form($copy, ['isEnable' => '0']);
+        Check::same($commands, count(Jeedom::reload($copy)->getCmd()), 'commands after another save');
     }
-    Check::has('jeedom-1', $said); // whose port it is
+    Check::has('Original', $said); // whose port it is
     Check::true($jeedom->flows()[$eqLogic->flowId()]['isListening'], 'the original serves');
     Check::true(is_array(Jeedom::reload($eqLogic)->getConfiguration('imported')), 'the original is an import');
 });
@@ -392,4 +396,27 @@ Cases::add('a kind that comes later has its commands without new PHP', static fu
     $kept = DB::Prepare($sql, ['type' => 'domoflux'], DB::FETCH_TYPE_ALL)[0]['configuration'];
     Check::hasNot('secret', $kept, 'not in clear');
     Check::has('crypt:', $kept);
+});
+
+Cases::add('what the daemon refuses is seen until it is taken, and tried again', static function (Jeedom $jeedom): void {
+    $eqLogic = $jeedom->start()->mirror('Têtu');
+    $old = json_decode($eqLogic->specText(), true);
+    $taken = Wire::listen($port = Wire::freePort());
+    $eqLogic = Jeedom::form($eqLogic, ['configuration' => ['spec' => json_encode(['listen' => "127.0.0.1:$port"] + $old)]]);
+    Check::same([$old['listen']], $jeedom->flows()[$eqLogic->flowId()]['listening'], 'the old one serves');
+    foreach ([1, 2] as $turn) {
+        Check::has('réglages précédents', (string) Jeedom::value($eqLogic, 'lastError'));
+        Check::has("127.0.0.1:$port", (string) Jeedom::value($eqLogic, 'lastError'));
+        domoflux::cron5();
+        $messages = array_filter($jeedom->messages(), static function (string $text): bool {
+            return strpos($text, 'Têtu') !== false;
+        });
+        Check::same(1, count($messages), 'one message');
+    }
+    fclose($taken);
+    domoflux::cron5();
+    domoflux::cron5();
+    Check::same(["127.0.0.1:$port"], $jeedom->flows()[$eqLogic->flowId()]['listening']);
+    Check::same('', Jeedom::value($eqLogic, 'lastError'));
+    Check::same([], $jeedom->messages());
 });

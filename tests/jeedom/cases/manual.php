@@ -11,7 +11,7 @@ use Domoflux\Tests\Jeedom;
 
 Cases::add('the manual and the changes are HTML in the language of the person', static function (Jeedom $jeedom): void {
     foreach (['fr_FR' => 'Reprendre les équipements', 'en_US' => 'Taking over the equipment'] as $language => $text) {
-        config::save('language', $language);
+        translate::setLanguage($language);
         $html = Manual::html('index');
         Check::has($text, $html);
         foreach (['**', '](', '![', "\n# ", '```', '|--'] as $mark) {

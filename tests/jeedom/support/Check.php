@@ -77,6 +77,7 @@ final class Check
     /** @param mixed $value */
     private static function shown($value): string
     {
-        return (string) json_encode($value, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PARTIAL_OUTPUT_ON_ERROR);
+        $shown = (string) json_encode($value, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PARTIAL_OUTPUT_ON_ERROR);
+        return strlen($shown) > 2000 ? substr($shown, 0, 2000) . '…' : $shown;
     }
 }
