@@ -174,7 +174,7 @@ final class Import
     {
         $result = ['imported' => [], 'failed' => []];
         $rows = array_column(self::rows($type), null, 'id');
-        foreach ($ids as $id) {
+        foreach (array_unique($ids) as $id) {
             try {
                 if (!isset($rows[$id])) {
                     throw new \Exception(sprintf(__('il n\'y a pas d\'équipement %1$s avec cet identifiant', __FILE__), $type));
