@@ -53,6 +53,7 @@ final class Install
     public static function update(): void
     {
         Setup::mayTryAgain();
+        Notice::mended('removed');
         // What equipment got with a new version: commands of new counters.
         foreach (\eqLogic::byType('domoflux') as $eqLogic) {
             if ($eqLogic instanceof \domoflux) {
@@ -95,9 +96,7 @@ final class Install
         // The core removes a plugin's equipment before the plugin. Without any, nothing is worth keeping; with some, the plugin
         // is only deactivated.
         $forEver = \eqLogic::byType('domoflux') === [];
-        foreach (['daemon', 'setup', 'empty'] as $topic) {
-            Notice::mended($topic);
-        }
+        Notice::allMended();
         try {
             Daemon::stop();
             if ($forEver) {
@@ -107,8 +106,14 @@ final class Install
                 Setup::run('remove');
             }
         } catch (\Throwable $e) {
-            // Nobody would hear of it.
+            // Nobody would hear of it: without sudo, say, the flows go on.
             Notice::log('error', $e->getMessage());
+            if (Daemon::isRunning()) {
+                Notice::keep('removed', sprintf(
+                    __('Le démon n\'a pas pu être retiré : %s. À faire à la main : sudo systemctl disable --now domoflux@jeedom', __FILE__),
+                    $e->getMessage()
+                ));
+            }
         }
     }
 
@@ -118,7 +123,7 @@ final class Install
         foreach (['api::domoflux::mode', 'api::domoflux::restricted', 'log::level::domoflux'] as $key) {
             \config::remove($key, 'core');
         }
-        foreach (['domoflux::values', 'domoflux::level', 'domoflux::callback', 'domoflux::heard', 'domoflux::notStarted'] as $key) {
+        foreach (['domoflux::values', 'domoflux::level', 'domoflux::callback', 'domoflux::refused', 'domoflux::heard', 'domoflux::notStarted'] as $key) {
             \cache::delete($key);
         }
         foreach (['domoflux_packages', Daemon::LOG, 'domoflux'] as $log) {

@@ -51,6 +51,13 @@ final class Notice
         }
     }
 
+    /** Of flows, too, whose equipment was disabled while the daemon was away. */
+    public static function allMended(): void
+    {
+        \message::removeAll('domoflux');
+        self::$kept = [];
+    }
+
     public static function isKept(string $topic): bool
     {
         return isset(self::kept()[$topic]);
