@@ -101,11 +101,13 @@ final class Callback
             if ($eqLogic === null) {
                 continue;
             }
-            try {
-                Commands::update($eqLogic, Rpc::call('flow.status', ['id' => $flowId]), null);
-            } catch (AwayException | RpcException $e) {
-                Commands::away($eqLogic);
-            }
+            Commands::guarded($eqLogic, static function () use ($eqLogic, $flowId): void {
+                try {
+                    Commands::update($eqLogic, Rpc::call('flow.status', ['id' => $flowId]), null);
+                } catch (AwayException | RpcException $e) {
+                    Commands::away($eqLogic);
+                }
+            });
         }
     }
 }

@@ -138,8 +138,11 @@ final class Commands
             $id = $status['id'];
             if (isset($equipment[$id])) {
                 $eqLogic = $equipment[$id];
-                self::fillStatus($eqLogic, $status, $standing[$eqLogic->getId()] ?? []);
-                $values[$id] = self::fillCounters($eqLogic, $told['counters'][$id] ?? [], $values[$id] ?? []);
+                $counters = $told['counters'][$id] ?? [];
+                self::guarded($eqLogic, static function () use ($eqLogic, $status, $standing, $counters, $id, &$values): void {
+                    self::fillStatus($eqLogic, $status, $standing[$eqLogic->getId()] ?? []);
+                    $values[$id] = self::fillCounters($eqLogic, $counters, $values[$id] ?? []);
+                });
                 unset($equipment[$id]);
             }
         }
@@ -159,6 +162,20 @@ final class Commands
             if ($now !== null && $now->specText() !== '' && (int) $now->getIsEnable() === 1) {
                 Flows::push($now, false);
             }
+        }
+    }
+
+    /**
+     * A value makes the core run scenarios, plugins and templates: what fails there for one equipment does not keep the others
+     * from their values, nor the daemon from telling more. One that somebody removes meanwhile fails, too, and that is nothing.
+     */
+    public static function guarded(\domoflux $eqLogic, callable $do): void
+    {
+        try {
+            $do();
+        } catch (\Throwable $e) {
+            $isGone = Flows::equipment($eqLogic->flowId()) === null;
+            Notice::log($isGone ? 'debug' : 'error', $eqLogic->getName() . ' : ' . $e->getMessage());
         }
     }
 
