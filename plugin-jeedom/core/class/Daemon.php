@@ -251,10 +251,24 @@ final class Daemon
         if ($away->isLockedOut()) {
             return $away->getMessage();
         }
-        if (self::portIsTaken()) {
+        // One that does not run yet is started all the same: its flows run, and it tries the port again.
+        if (self::isRunning() && self::portIsTaken()) {
             return sprintf(__('Le port %d est occupé par un autre programme : changez-le dans la configuration du plugin.', __FILE__), self::port());
         }
         return '';
+    }
+
+    /** Whether there is a process of it, which may not answer. */
+    private static function isRunning(): bool
+    {
+        if (self::supervisor() > 0) {
+            return true;
+        }
+        if (!Setup::hasSystemd()) {
+            return false;
+        }
+        exec('systemctl --quiet is-active domoflux@jeedom.service 2>/dev/null', $output, $status);
+        return $status === 0;
     }
 
     private static function portIsTaken(): bool

@@ -88,15 +88,16 @@ Cases::add('a busy port is said, within 10 s, and another is taken', static func
     fclose($taken);
 });
 
-Cases::add('a port that another program has is said on the page, and nothing is started', static function (Jeedom $jeedom): void {
+Cases::add('a port that another program has is said on the page, and the flows run', static function (Jeedom $jeedom): void {
     $taken = Wire::listen($jeedom->port);
+    $info = domoflux::deamon_info();
+    Check::same(['nok', 'ok'], [$info['state'], $info['launchable']]);
+    plugin::byId('domoflux')->deamon_start();
+    Check::true($jeedom->supervisorPid() > 0, 'it runs');
     $info = domoflux::deamon_info();
     Check::same(['nok', 'nok'], [$info['state'], $info['launchable']]);
     Check::has($jeedom->port . ' est occupé', $info['launchable_message']);
-    plugin::byId('domoflux')->deamon_start();
-    Check::same(0, $jeedom->supervisorPid());
     fclose($taken);
-    Check::same(['nok', 'ok', ''], array_values(array_intersect_key(domoflux::deamon_info(), ['state' => 1, 'launchable' => 1, 'launchable_message' => 1])));
 });
 
 Cases::add('without the program it is not launchable, and says what to do', static function (Jeedom $jeedom): void {
