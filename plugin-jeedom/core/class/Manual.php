@@ -17,6 +17,10 @@ final class Manual
     {
         $language = substr(\translate::getLanguage(), 0, 2) === 'fr' ? 'fr_FR' : 'en_US';
         $file = self::DOCS . $language . '/' . ($page === 'changelog' ? 'changelog' : 'index') . '.md';
+        if (!is_file($file)) {
+            // The core leaves every folder docs out of its backups.
+            return '<p>' . self::text(__('Une sauvegarde de Jeedom ne contient pas la documentation : réinstallez le plugin pour la retrouver.', __FILE__)) . '</p>';
+        }
         return self::render((string) file_get_contents($file), dirname($file) . '/');
     }
 
