@@ -33,13 +33,21 @@ final class Commands
         }
         // Each insert would wait for the disk.
         $own = self::begin();
-        foreach ($missing as $logicalId) {
-            if (!isset($ids[$logicalId])) {
-                self::insert($eqLogic, $logicalId, $wanted[$logicalId], (int) array_search($logicalId, array_keys($wanted), true));
+        try {
+            foreach ($missing as $logicalId) {
+                if (!isset($ids[$logicalId])) {
+                    self::insert($eqLogic, $logicalId, $wanted[$logicalId], (int) array_search($logicalId, array_keys($wanted), true));
+                }
             }
+            $eqLogic->setConfiguration('commands', array_values(array_unique(array_merge($made, $missing))));
+            $eqLogic->save(true);
+        } catch (\Throwable $e) {
+            // Left open, it would take what the same request writes afterwards.
+            if ($own) {
+                \DB::rollBack();
+            }
+            throw $e;
         }
-        $eqLogic->setConfiguration('commands', array_values(array_unique(array_merge($made, $missing))));
-        $eqLogic->save(true);
         if ($own) {
             \DB::commit();
         }

@@ -259,7 +259,7 @@ final class Daemon
     }
 
     /** Whether there is a process of it, which may not answer. */
-    private static function isRunning(): bool
+    public static function isRunning(): bool
     {
         if (self::supervisor() > 0) {
             return true;

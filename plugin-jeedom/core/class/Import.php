@@ -42,18 +42,28 @@ final class Import
      */
     public static function apply(array $ids): array
     {
-        self::stopOther();
-        return self::each($ids, self::FROM, static function (array $row): void {
+        $isStopped = false;
+        return self::each($ids, self::FROM, static function (array $row) use (&$isStopped): void {
             $configuration = self::configuration($row);
             $spec = self::spec($configuration);
             $wrong = self::problems($spec);
             if ($wrong !== [] && (int) $row['isEnable'] === 1) {
                 throw new \Exception($wrong[0]['pointer'] . ' : ' . $wrong[0]['message']);
             }
+            if (!$isStopped) {
+                // Not before there is one to take over.
+                self::stopOther();
+                $isStopped = true;
+            }
             $new = ['kind' => 'mirror', 'spec' => json_encode($spec, JSON_UNESCAPED_SLASHES), 'imported' => $configuration, 'commands' => []];
             self::rename((int) $row['id'], 'domoflux', $new);
-            self::nameCommands((int) $row['id']);
-            self::save((int) $row['id']);
+            try {
+                self::nameCommands((int) $row['id']);
+                self::save((int) $row['id']);
+            } catch (\Throwable $e) {
+                self::rename((int) $row['id'], self::FROM, $configuration);
+                throw $e;
+            }
         });
     }
 
@@ -164,14 +174,14 @@ final class Import
     {
         $result = ['imported' => [], 'failed' => []];
         $rows = array_column(self::rows($type), null, 'id');
-        foreach ($ids as $id) {
+        foreach (array_unique($ids) as $id) {
             try {
                 if (!isset($rows[$id])) {
                     throw new \Exception(sprintf(__('il n\'y a pas d\'équipement %1$s avec cet identifiant', __FILE__), $type));
                 }
                 $do($rows[$id]);
                 $result['imported'][] = (int) $id;
-            } catch (\Exception $e) {
+            } catch (\Throwable $e) {
                 $result['failed'][] = ['id' => (int) $id, 'message' => $e->getMessage()];
             }
         }

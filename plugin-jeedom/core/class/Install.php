@@ -30,7 +30,24 @@ final class Install
         \jeedom::getApiKey('domoflux');
         \config::save('api::domoflux::mode', 'localhost', 'core');
         \config::save('api::domoflux::restricted', 1, 'core');
+        self::clearAway();
         self::update();
+    }
+
+    /**
+     * A plugin that was deactivated before it was removed is not told of its removal. Its state is still there, and its flows
+     * would run again without equipment.
+     */
+    private static function clearAway(): void
+    {
+        if (\eqLogic::byType('domoflux') !== [] || !is_dir(Setup::stateDir()) || Daemon::isRunning()) {
+            return;
+        }
+        try {
+            Setup::run('remove', '--purge');
+        } catch (\Exception $e) {
+            Notice::log('warning', $e->getMessage());
+        }
     }
 
     public static function update(): void

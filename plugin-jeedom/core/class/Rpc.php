@@ -70,7 +70,11 @@ final class Rpc
      */
     public static function hello(float $seconds = 2.0): array
     {
-        return self::call('daemon.hello', ['client' => 'jeedom-plugin', 'api' => self::API], $seconds);
+        $hello = self::call('daemon.hello', ['client' => 'jeedom-plugin', 'api' => self::API], $seconds);
+        if (!is_array($hello)) {
+            throw new AwayException('what answers is no domoflux daemon');
+        }
+        return $hello;
     }
 
     /**
@@ -98,7 +102,12 @@ final class Rpc
         if (isset($answer['error']) && is_array($answer['error'])) {
             throw new RpcException($answer['error']);
         }
-        return $answer['result'] ?? null;
+        if (!array_key_exists('result', $answer)) {
+            // What is refused before it is a call: the token, the size. Taken for an answer, it would be "nothing is wrong".
+            $why = is_string($answer['error'] ?? null) ? $answer['error'] : (string) json_encode($answer);
+            throw new AwayException(sprintf(__('le démon refuse l\'appel : %s', __FILE__), substr($why, 0, 200)));
+        }
+        return $answer['result'];
     }
 
     /**
