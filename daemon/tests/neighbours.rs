@@ -40,7 +40,8 @@ fn a_flow_whose_peers_are_stuck_stops_no_other_flow() {
     stuff(&mut client);
     assert_eq!(panel.ask(b"after"), b"after");
     assert_eq!(exchange(other, b"a new one").0, b"a new one");
-    let large = pattern(300_000, 9);
+    // More than is read at once, and no more than the sockets of a mirror hold whose reader waits for a processor.
+    let large = pattern(60_000, 9);
     assert!(panel.ask(&large) == large);
     assert_eq!(daemon.counter("panel", "mirrorDetached"), 0, "the panel's mirror was blamed for the others");
 }

@@ -123,7 +123,11 @@ Cases::add('the port of the form', static function (Jeedom $jeedom): void {
 });
 
 Cases::add('the address of the callback is of this machine', static function (Jeedom $jeedom): void {
-    foreach (['http://192.168.1.2', 'https://127.0.0.1', 'http://127.0.0.1.example', 'http://127.0.0.1@example.org/', 'ftp://localhost', 'http://[::1]:8080/', 'x'] as $wrong) {
+    $others = [
+        'http://192.168.1.2', 'https://127.0.0.1', 'http://127.0.0.1.example', 'http://127.0.0.1@example.org/',
+        'ftp://localhost', 'http://[::1]:8080/', 'x',
+    ];
+    foreach ($others as $wrong) {
         Check::thrown(static function () use ($wrong): void {
             config::save('callback', $wrong, 'domoflux');
         });
