@@ -28,7 +28,7 @@ const MOST_BODY: usize = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotTaken {
     /// The key is not the one that Jeedom expects.
-    #[error("Jeedom refuses the key (status {status}); saving the plugin's configuration sets it anew")]
+    #[error("Jeedom refuses the key (status {status}); if it was renewed, the plugin tells the new one within 5 minutes")]
     KeyRefused { status: u16 },
     /// The page answers with something else than "taken".
     #[error("the web server answers with status {status}; the log of Jeedom may say why")]
