@@ -237,3 +237,16 @@ fn one_that_stops_by_itself_is_not_started_again() {
     assert_eq!(run(command).0, 0);
     assert!(supervised.process.exit().success());
 }
+
+/// A web server's PHP, which starts it, has its sockets open in every process that it starts.
+#[test]
+fn what_its_starter_has_open_is_not_kept_open() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).unwrap();
+    let supervised = Supervised::start(&[]);
+    let pid = supervised.daemon();
+    drop(listener);
+    std::net::TcpListener::bind(at).unwrap();
+    assert!(is_gone(pid).is_none(), "it runs");
+}

@@ -152,6 +152,7 @@ impl Args {
 
 /// Starts this same command line as a child. What is wrong with it, or with the file, is the child's to say.
 fn supervise(args: &Args) -> Result<(), Failure> {
+    supervise::close_inherited();
     if args.watchdog.0 < LEAST_WATCHDOG {
         return Err(Failure::with_code("--watchdog: at least 1 s is needed", USAGE));
     }

@@ -73,6 +73,16 @@ fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> SuperviseEr
     move |error| SuperviseError::System { what: what.into(), reason: reason(&error) }
 }
 
+/// Closes what this process has from the one that started it, but for its standard streams: a web server's sockets, the
+/// connection to its database, its locks, none of which are to live as long as we do. Before anything is opened.
+pub fn close_inherited() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        let _ = nix::unistd::close(fd); // the one of the directory is closed already
+    }
+}
+
 /// What a daemon does first that a supervisor has started: it leaves the session, so that nobody's hang-up or Ctrl-C
 /// reaches it beside its supervisor, and ends with its supervisor.
 pub fn as_child(supervisor: u32) -> Result<(), SuperviseError> {
