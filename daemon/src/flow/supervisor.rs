@@ -207,6 +207,10 @@ impl Supervisor {
     }
 
     fn run(self: &Arc<Self>, drain: CancellationToken, first: Option<Result<Serve, FlowError>>) -> Run {
+        if matches!(first, Some(Ok(_))) {
+            // Not only when the task comes to it: whoever asked for this is told the state at once.
+            self.set_state(State::Serving, None, None);
+        }
         let task = tokio::spawn(Arc::clone(self).supervise(drain.clone(), first));
         Run { drain, task }
     }

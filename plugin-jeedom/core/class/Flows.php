@@ -221,10 +221,11 @@ final class Flows
     /** The equipment of a flow, if it has one. */
     public static function equipment(string $flowId): ?\domoflux
     {
-        if (strncmp($flowId, self::PREFIX, strlen(self::PREFIX)) !== 0) {
+        // A database takes "1 or so" for 1.
+        if (preg_match('/^' . self::PREFIX . '(\d{1,10})$/D', $flowId, $found) !== 1) {
             return null;
         }
-        $eqLogic = \eqLogic::byId(substr($flowId, strlen(self::PREFIX)));
+        $eqLogic = \eqLogic::byId($found[1]);
         return $eqLogic instanceof \domoflux ? $eqLogic : null;
     }
 

@@ -202,3 +202,31 @@ Cases::add('errors come in the language of the person', static function (Jeedom 
     }
     Check::true($texts['fr_FR'] !== $texts['en_US'], 'two languages: ' . $texts['fr_FR']);
 });
+
+Cases::add('an update of the plugin cuts nothing, and a person stops it nevertheless', static function (Jeedom $jeedom): void {
+    $eqLogic = $jeedom->start()->mirror('Alarme', Jeedom::spec($port = Wire::freePort(), $targetPort = Wire::freePort()));
+    $target = Wire::listen($targetPort);
+    $client = Wire::connect($port);
+    $panel = Wire::accept($target);
+    Wire::passes($client, $panel, 'before');
+    $pid = $jeedom->daemonPid();
+    plugin::byId('domoflux')->setIsEnable(1);
+    Check::same($pid, $jeedom->daemonPid());
+    Wire::passes($client, $panel, 'after');
+    plugin::byId('domoflux')->deamon_stop();
+    Check::same('nok', domoflux::deamon_info()['state']);
+    Check::true(!Jeedom::runs($pid), 'it stopped');
+});
+
+Cases::add('a call that is refused before it is one is no answer', static function (Jeedom $jeedom): void {
+    $eqLogic = $jeedom->start()->add('Grand');
+    $large = ['listen' => str_repeat('x', 2000000)];
+    Check::has('refuse', Check::thrown(static function () use ($large): void {
+        Domoflux\Kinds::check(null, 'mirror', $large);
+    }));
+    file_put_contents($jeedom->path('state/token'), 'another token, that is not the daemon\'s');
+    Check::has('refuse', Check::thrown(static function (): void {
+        Rpc::hello();
+    }));
+    Check::same('nok', domoflux::deamon_info()['state']);
+});

@@ -158,3 +158,18 @@ Cases::add('trafficmirror\'s daemon is stopped first and started no more', stati
     Check::same([$id], Import::apply([$id])['imported']);
     Check::same(['nok', '0'], [config::byKey('runs', 'trafficmirror'), (string) config::byKey('deamonAutoMode', 'trafficmirror')]);
 });
+
+Cases::add('an import that fails gives the equipment back', static function (Jeedom $jeedom): void {
+    $jeedom->start();
+    // The core saves nothing without a name.
+    $id = trafficmirror('', configured(Wire::freePort()));
+    $before = commandsOf($id);
+    $done = Import::apply([$id, $id]);
+    Check::same([], $done['imported']);
+    Check::same([$id], array_column($done['failed'], 'id'), 'once');
+    Check::same([$id], array_column(array_filter(Import::preview(), static function (array $one): bool {
+        return $one['state'] === 'new';
+    }), 'id'));
+    Check::same(array_column($before, 'eqType'), array_column(commandsOf($id), 'eqType'));
+    Check::same([], $jeedom->flows());
+});

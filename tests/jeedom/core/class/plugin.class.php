@@ -72,4 +72,21 @@ class plugin
             log::add($this->id, 'error', __('Erreur sur la fonction deamon_stop du plugin :', __FILE__) . ' ' . $e->getMessage());
         }
     }
+
+    /** Only what an update of an active plugin does: the core stops the daemon, and starts it when it looks after it next. */
+    public function setIsEnable($_state, $_force = false, $_foreground = false)
+    {
+        if ($_state != 1 || config::byKey('active', $this->id, 0) != 1) {
+            throw new Exception('the fake knows updates only');
+        }
+        $auto = config::byKey('deamonAutoMode', $this->id, 1);
+        config::save('deamonAutoMode', 0, $this->id);
+        $this->deamon_stop();
+        if ($this->deamon_info()['state'] == 'ok') {
+            $this->deamon_stop();
+        }
+        ($this->id . '_update')();
+        config::save('deamonAutoMode', $auto, $this->id);
+        return true;
+    }
 }
