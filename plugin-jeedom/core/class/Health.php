@@ -52,9 +52,11 @@ final class Health
         ]];
         if ($daemon['ok']) {
             $fails = !empty($daemon['callback']['failing']);
+            // At least a sign of life every five minutes.
+            $heard = (int) \cache::byKey(Callback::HEARD)->getValue(0);
             $rows[] = [
                 'test' => __('Rappel de Jeedom par le démon', __FILE__),
-                'result' => $fails ? 'NOK' : 'OK',
+                'result' => ($fails ? 'NOK' : 'OK') . ($heard === 0 ? '' : ', ' . date('Y-m-d H:i:s', $heard)),
                 'advice' => $fails ? self::html((string) ($daemon['callback']['last_error']['text'] ?? '')) : '',
                 'state' => !$fails,
             ];

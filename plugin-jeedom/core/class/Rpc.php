@@ -17,9 +17,6 @@ final class Rpc
     /** Where a daemon of Jeedom's instance may have written its endpoint.json, the likeliest first. */
     private const PLACES = ['/run/domoflux/jeedom', '/var/lib/domoflux/jeedom'];
 
-    /** The language in which errors come, for the tests. */
-    public static ?string $language = null;
-
     /**
      * Calls one method.
      *
@@ -197,6 +194,6 @@ final class Rpc
 
     private static function language(): string
     {
-        return substr(self::$language ?? \translate::getLanguage(), 0, 2);
+        return substr(\translate::getLanguage(), 0, 2);
     }
 }

@@ -80,7 +80,6 @@ class domoflux extends eqLogic
 
     public static function cron5()
     {
-        Daemon::followLogLevel();
         Commands::updateAll();
         Callback::follow();
     }

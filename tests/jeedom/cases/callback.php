@@ -77,6 +77,7 @@ Cases::add('the daemon tells at once what changes, and no key is in an address',
     Check::hasNot(\jeedom::getApiKey('domoflux'), $jeedom->log('http') . $jeedom->log('domoflux_daemon') . $jeedom->log());
     Check::hasNot('?', $jeedom->log('http'));
     Check::true((int) cache::byKey(Callback::HEARD)->getValue(0) >= time() - 60, 'it was heard of');
+    Check::has('OK, ' . date('Y-m-d'), domoflux::health()[1]['result']);
 });
 
 Cases::add('an error of a target comes by the callback', static function (Jeedom $jeedom): void {
