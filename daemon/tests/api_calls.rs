@@ -296,3 +296,25 @@ fn stop_answers_and_ends_the_daemon() {
     assert!(daemon.process.exit().success());
     assert!(!daemon.file("endpoint.json").exists());
 }
+
+/// `last_error` stays; what is wrong now does not.
+#[test]
+fn troubles_last_until_they_are_mended_or_the_spec_is_another_one() {
+    let (target, away) = (echo(), Nobody::new());
+    let daemon = Daemon::start();
+    let spec = mirror(target.address, &[away.address]);
+    let at = daemon.mirror("panel", &spec);
+    let troubles = || daemon.status("panel")["troubles"].as_array().unwrap().clone();
+    assert_eq!(troubles(), [json!({}); 0]);
+    let ask = || assert_eq!(exchange(at, b"hello").0, b"hello");
+    ask();
+    until("the mirror is a trouble", || {
+        troubles().first().filter(|t| t["text"].as_str().unwrap().contains(&away.address.to_string())).map(drop)
+    });
+    assert!(daemon.status("panel")["isListening"].as_bool().unwrap());
+    let sink = Sink::start();
+    let other = spec.with("/listen", at.to_string()).with("/mirrors/0/address", sink.address().to_string());
+    daemon.call("flow.apply", json!({"id": "panel", "owner": "test", "kind": "mirror", "spec": other})).unwrap();
+    assert_eq!(troubles(), [json!({}); 0], "of the old spec");
+    assert!(!daemon.status("panel")["last_error"].is_null());
+}
