@@ -20,6 +20,7 @@ pub mod i18n;
 pub mod jeedom;
 pub mod log;
 pub mod mirror;
+pub mod multiplexer;
 pub mod net;
 pub mod redact;
 pub mod rpc;

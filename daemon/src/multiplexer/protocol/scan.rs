@@ -1,0 +1,30 @@
+//! What was found out about a frame that has not come whole yet, so that no byte is looked at twice.
+
+/// From whom a frame comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A client: it is a request.
+    Downstream,
+    /// The device: it is an answer.
+    Upstream,
+}
+
+/// The progress of looking for a frame's end. It is small, because every client has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// From whom the frame comes.
+    pub side: Side,
+    /// Which part of the frame is being looked at; each protocol numbers its own.
+    pub(super) step: u8,
+    /// What the request told about its answer; each protocol has its own flags.
+    pub(super) flags: u8,
+    /// How many bytes need not be looked at again.
+    pub(super) at: u32,
+}
+
+impl Scan {
+    /// Nothing is known yet.
+    pub fn new(side: Side) -> Self {
+        Self { side, step: 0, flags: 0, at: 0 }
+    }
+}
