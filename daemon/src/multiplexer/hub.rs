@@ -1,0 +1,193 @@
+//! What all clients and all connections of a multiplexer share: its requests, and the ways to its devices.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::client::Client;
+use super::counters::C;
+use super::post::Post;
+use super::protocol::modbus::{self, Ask};
+use super::protocol::{Intent, Protocol, ProtocolError, Refusal, Tag};
+use super::request::{Request, Waiter};
+use super::rules::{self, Verdict};
+use super::spec::{Match, MultiplexerSpec, OnBusy};
+use super::state::State;
+use crate::flow::{Counters, FlowContext, Report};
+use crate::net::{Address, Network, RelayPool};
+
+/// One attempt of a multiplexer.
+pub(super) struct Hub {
+    pub(super) id: String,
+    pub(super) spec: MultiplexerSpec,
+    pub(super) protocol: &'static dyn Protocol,
+    pub(super) client_protocol: &'static dyn Protocol,
+    /// The longest frame of a client.
+    pub(super) most: usize,
+    /// Whether a client may have several requests on their way.
+    pub(super) several: bool,
+    /// Whether answers are found by their tags.
+    pub(super) by_tag: bool,
+    pub(super) counters: Arc<Counters>,
+    pub(super) report: Arc<Report>,
+    pub(super) pool: Arc<RelayPool>,
+    state: Mutex<State>,
+    retired: AtomicBool,
+    /// Wakes the keeper.
+    pub(super) attention: Notify,
+    /// The device's connections of this hub are closed.
+    pub(super) ended: CancellationToken,
+    /// The same of the hub before: a device that takes one connection takes this hub's after that.
+    pub(super) predecessor: Option<CancellationToken>,
+}
+
+/// A request as it was read.
+pub(super) struct Asked<'a> {
+    tag: Tag,
+    body: &'a [u8],
+    pub(super) intent: Intent,
+    ask: Option<Ask>,
+}
+
+impl Hub {
+    pub(super) fn new(spec: MultiplexerSpec, cx: &FlowContext, predecessor: Option<CancellationToken>) -> Arc<Self> {
+        let protocol = spec.protocol.0;
+        let client_protocol = spec.clients_speak();
+        Arc::new(Self {
+            id: cx.id.clone(),
+            protocol,
+            client_protocol,
+            most: client_protocol.most(spec.max_message.0 as usize),
+            several: client_protocol.is_tagged(),
+            by_tag: protocol.is_tagged() && spec.r#match == Match::Id,
+            counters: Arc::clone(&cx.counters),
+            report: Arc::clone(&cx.report),
+            pool: Arc::clone(&cx.pool),
+            state: Mutex::new(State::new(&spec, protocol.is_modbus())),
+            retired: AtomicBool::new(false),
+            attention: Notify::new(),
+            ended: CancellationToken::new(),
+            predecessor,
+            spec,
+        })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count(&self, counter: C, n: u64) {
+        self.counters.add(counter as usize, n);
+    }
+
+    /// Whether a client at `ip` may connect.
+    pub(super) fn allows(&self, ip: IpAddr) -> bool {
+        self.spec.allow.is_empty() || Network::any_contains(&self.spec.allow, ip)
+    }
+
+    /// Whether another hub serves now, or none.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// Takes no more requests. What is asked already is answered.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.state().lanes.iter_mut().for_each(super::lane::Lane::call_all);
+        self.attention.notify_one();
+    }
+
+    /// Where the devices of a lane are.
+    pub(super) fn addresses(&self, lane: usize) -> &[Address] {
+        let route = lane.checked_sub(1).and_then(|route| self.spec.routes.get(route)).map(|route| &route.target);
+        route.or(self.spec.target.as_ref()).map_or(&[], |target| target.all())
+    }
+
+    /// The device of a lane, for a person.
+    pub(super) fn device(&self, lane: usize) -> String {
+        let addresses: Vec<String> = self.addresses(lane).iter().map(ToString::to_string).collect();
+        match (&self.spec.serial, addresses.is_empty()) {
+            (Some(serial), true) => serial.device.clone(),
+            _ => addresses.join(", "),
+        }
+    }
+
+    /// Reads a client's frame.
+    pub(super) fn read_request<'a>(&self, frame: &'a [u8]) -> Result<Asked<'a>, ProtocolError> {
+        let unwrapped = self.client_protocol.unwrap(frame)?;
+        let body = frame.get(unwrapped.body).unwrap_or_default();
+        let ask = if self.protocol.is_modbus() { modbus::ask(body) } else { None };
+        Ok(Asked { tag: unwrapped.tag.unwrap_or(0), body, intent: self.protocol.intent(body), ask })
+    }
+
+    /// Takes a client's request: answers it, or has it sent.
+    pub(super) fn submit(&self, client: &Arc<Client>, asked: &Asked<'_>, now: Instant) {
+        self.count(C::Requests, 1);
+        let waiter = Waiter { client: Arc::clone(client), tag: asked.tag, unit: asked.body.first().copied().unwrap_or(0), asked: now };
+        let mut body: Box<[u8]> = asked.body.into();
+        let mut lane = 0;
+        let mut verdict = Verdict::Send;
+        if let (Some(ask), Some(unit)) = (asked.ask, body.first_mut()) {
+            self.count(C::of_function(ask.function), 1);
+            *unit = rules::device_unit(&self.spec, ask.unit);
+            let ask = Ask { unit: *unit, ..ask };
+            lane = rules::lane_of(&self.spec, ask.unit);
+            verdict = rules::verdict(&self.spec, &ask);
+        }
+        let mut post = Post::new(self);
+        match verdict {
+            Verdict::Send => self.enqueue(waiter, body, asked.intent, lane, now, &mut post),
+            Verdict::Deny => post.refuse(&waiter, &body, Refusal::Denied),
+            Verdict::Ignore => match modbus::success(&body) {
+                Some(answer) => {
+                    self.count(C::IgnoredWrites, 1);
+                    post.answer(&waiter, &body, &answer, now);
+                }
+                None => post.refuse(&waiter, &body, Refusal::Denied),
+            },
+        }
+        post.send();
+    }
+
+    fn enqueue(&self, waiter: Waiter, body: Box<[u8]>, intent: Intent, lane: usize, now: Instant, post: &mut Post<'_>) {
+        let request = Request::new(body, intent, lane, self.protocol.is_modbus());
+        let mut guard = self.state();
+        let state = &mut *guard;
+        if request.unit.is_some() {
+            state.note_unit(waiter.unit);
+        }
+        if let Some(key) = &request.read {
+            if let Some(answer) = state.cache.get(key, now) {
+                self.count(C::CacheHits, 1);
+                return post.answer(&waiter, &request.body, answer, now);
+            }
+            if self.spec.coalesce && state.join(key, &waiter) {
+                return self.count(C::Coalesced, 1);
+            }
+        }
+        let Some(device) = state.lanes.get_mut(lane) else { return };
+        if device.is_hopeless(now) {
+            return post.refuse(&waiter, &request.body, Refusal::NoPath);
+        }
+        if self.spec.on_busy == OnBusy::Busy && device.queue.len() >= self.spec.queue_size as usize {
+            return post.refuse(&waiter, &request.body, Refusal::Busy);
+        }
+        if state.push(request, waiter, now) {
+            self.attention.notify_one();
+        }
+        self.counters.add(C::QueueDepth as usize, 1);
+    }
+
+    /// The part of a client's frame that is its request, for tests and logs.
+    pub(super) fn summary(&self, body: &[u8]) -> String {
+        match modbus::ask(body).filter(|_| self.protocol.is_modbus()) {
+            Some(ask) => format!("unit {}, function {}", ask.unit, ask.function),
+            None => format!("a request of {} bytes", body.len()),
+        }
+    }
+}
