@@ -60,8 +60,9 @@ fn identification(buf: &[u8]) -> Length {
     let Some(objects) = buf.get(7) else { return Length::Later };
     let mut at = 8;
     for _ in 0..*objects {
-        if at > MOST {
-            break; // it is too long already, whatever follows
+        let least = at + 2 + crc::LENGTH;
+        if least > MOST {
+            return Length::Of(least); // too long already, whatever follows
         }
         let Some(length) = buf.get(at + 1) else { return Length::Later };
         at += 2 + usize::from(*length);

@@ -67,13 +67,12 @@ fn next(scan: &mut Scan, byte: u8) -> Result<u8, ProtocolError> {
         (LENGTH_END, b'\n') => DATA_END,
         (DATA_END, b'\r') => CHUNK_END,
         (CHUNK_END, b'\n') => LENGTH,
-        (TRAILER, b'\r') => END,
+        (TRAILER, b'\r') | (END, b'\n') => END,
         (TRAILER | NAME, byte) if is_token(byte) => NAME,
         (NAME, b':') => VALUE,
         (VALUE, b'\r') => TRAILER_END,
         (VALUE, byte) if is_text(byte) => VALUE,
         (TRAILER_END, b'\n') => TRAILER,
-        (END, b'\n') => END,
         (step, byte) => return Err(unexpected(step, byte)),
     })
 }

@@ -34,6 +34,14 @@ enum Coding {
     Other,
 }
 
+/// What Connection says; its last word is `close`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Connection {
+    Unsaid,
+    KeepAlive,
+    Close,
+}
+
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
@@ -59,8 +67,7 @@ pub(super) struct Head {
     is_1_1: bool,
     length: Option<u64>,
     coding: Coding,
-    says_close: bool,
-    says_keep_alive: bool,
+    connection: Connection,
 }
 
 impl Head {
@@ -90,7 +97,7 @@ impl Head {
             Err(error) => return Err(wrong(format!("a head is malformed: {error}"))),
         }
         let is_1_1 = version == Some(1);
-        let mut head = Self { start, expects_continue: false, is_1_1, length: None, coding: Coding::None, says_close: false, says_keep_alive: false };
+        let mut head = Self { start, expects_continue: false, is_1_1, length: None, coding: Coding::None, connection: Connection::Unsaid };
         for field in fields {
             head.read(field)?;
         }
@@ -125,8 +132,12 @@ impl Head {
                 return Err(wrong("a head has an empty Transfer-Encoding"));
             }
         } else if is("connection") {
-            self.says_close |= tokens(field.value).any(|token| token.eq_ignore_ascii_case(b"close"));
-            self.says_keep_alive |= tokens(field.value).any(|token| token.eq_ignore_ascii_case(b"keep-alive"));
+            let says = |option: &[u8]| tokens(field.value).any(|token| token.eq_ignore_ascii_case(option));
+            if says(b"close") {
+                self.connection = Connection::Close;
+            } else if says(b"keep-alive") && self.connection == Connection::Unsaid {
+                self.connection = Connection::KeepAlive;
+            }
         } else if is("expect") {
             self.expects_continue |= field.value.trim_ascii().eq_ignore_ascii_case(b"100-continue");
         }
@@ -157,7 +168,11 @@ impl Head {
     /// Whether its sender closes the connection after this exchange. HTTP/1.0 with Transfer-Encoding is not to be trusted
     /// any further (RFC 9112, 6.1).
     pub(super) fn closes(&self) -> bool {
-        self.says_close || !self.is_1_1 && (!self.says_keep_alive || self.coding != Coding::None)
+        match self.connection {
+            Connection::Close => true,
+            Connection::KeepAlive => !self.is_1_1 && self.coding != Coding::None,
+            Connection::Unsaid => !self.is_1_1,
+        }
     }
 }
 
