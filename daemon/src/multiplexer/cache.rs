@@ -25,8 +25,8 @@ struct Kept {
 
 impl Cache {
     /// The answer to the same read, if it is still good.
-    pub(super) fn get(&self, key: &ReadKey, now: Instant) -> Option<&[u8]> {
-        self.kept.get(key).filter(|kept| now < kept.until).map(|kept| &*kept.answer)
+    pub(super) fn get(&self, key: ReadKey, now: Instant) -> Option<&[u8]> {
+        self.kept.get(&key).filter(|kept| now < kept.until).map(|kept| &*kept.answer)
     }
 
     pub(super) fn put(&mut self, key: ReadKey, answer: &[u8], ttl: Duration, now: Instant) {
@@ -57,12 +57,12 @@ mod tests {
         let (one, two) = ([1, 3, 0, 0, 0, 1], [2, 3, 0, 0, 0, 1]);
         cache.put(one, b"one", second, now);
         cache.put(two, b"two", second * 2, now);
-        assert_eq!(cache.get(&one, now), Some(&b"one"[..]));
-        assert_eq!((cache.get(&one, now + second), cache.get(&two, now + second)), (None, Some(&b"two"[..])));
+        assert_eq!(cache.get(one, now), Some(&b"one"[..]));
+        assert_eq!((cache.get(one, now + second), cache.get(two, now + second)), (None, Some(&b"two"[..])));
         cache.forget(1);
-        assert_eq!((cache.get(&one, now), cache.get(&two, now)), (None, Some(&b"two"[..])));
+        assert_eq!((cache.get(one, now), cache.get(two, now)), (None, Some(&b"two"[..])));
         cache.forget(0);
-        assert_eq!(cache.get(&two, now), None);
+        assert_eq!(cache.get(two, now), None);
     }
 
     #[test]

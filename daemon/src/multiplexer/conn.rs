@@ -50,6 +50,7 @@ struct Flight {
     broadcast: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "what has happened on a connection comes in any combination")]
 pub(super) struct Conn<'a> {
     hub: &'a Hub,
     lane: usize,
@@ -76,6 +77,8 @@ pub(super) struct Conn<'a> {
     has_sent: bool,
     has_answered: bool,
     not_before: Option<Instant>,
+    /// The pause between an answer and the next request.
+    gap: Duration,
     /// When a byte came last, and when something was answered or sent last.
     heard: Instant,
     used: Instant,
@@ -106,6 +109,7 @@ impl<'a> Conn<'a> {
             has_sent: false,
             has_answered: false,
             not_before: None,
+            gap: hub.spec.request_gap.0.max(hub.spec.serial.as_ref().map_or(Duration::ZERO, silence)),
             heard: now,
             used: now,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -213,7 +217,9 @@ impl<'a> Conn<'a> {
                 }
                 break;
             }
-            let split = whole.take().map_or_else(|| hub.protocol.split(rest, &mut self.scan, self.most), |whole| Ok(Split::Frame(whole)));
+            let split = whole
+                .take()
+                .map_or_else(|| hub.protocol.split(rest, &mut self.scan, self.most), |whole| Ok(Split::Frame(whole)));
             match split {
                 Ok(Split::Frame(length)) => {
                     used += length;
@@ -265,7 +271,8 @@ impl<'a> Conn<'a> {
             if hub.by_tag {
                 // What it is to answer has its own answer still to come, or none.
                 self.is_odd = true;
-                hub.report.happened(&"answers that do not fit", &format!("device {}: {why}; it is dropped", hub.device(self.lane)));
+                hub.report
+                    .happened(&"answers that do not fit", &format!("device {}: {why}; it is dropped", hub.device(self.lane)));
                 return None;
             }
             return wrong(why);
@@ -275,8 +282,8 @@ impl<'a> Conn<'a> {
         self.has_answered = true;
         let now = self.heard;
         self.used = now;
-        if !hub.spec.request_gap.0.is_zero() {
-            self.not_before = Some(now + hub.spec.request_gap.0);
+        if !self.gap.is_zero() {
+            self.not_before = Some(now + self.gap);
         }
         if let Some(request) = state.finish(key) {
             self.answered(&request, body, state, post, now);
@@ -376,7 +383,11 @@ impl<'a> Conn<'a> {
         also(self.not_before);
         also(spec.close_when_idle.filter(|_| is_idle).map(|idle| self.used + idle.0));
         also(self.check_at().filter(|_| is_idle));
-        also((self.io.is_serial() && !self.input.is_empty() && !is_idle).then(|| self.heard + PAUSE).filter(|at| *at > Instant::now()));
+        also(
+            (self.io.is_serial() && !self.input.is_empty() && !is_idle)
+                .then(|| self.heard + PAUSE)
+                .filter(|at| *at > Instant::now()),
+        );
         next
     }
 
@@ -552,10 +563,4 @@ impl Flight {
     fn due(&self, hub: &Hub) -> Instant {
         self.sent + if self.broadcast { TURNAROUND } else { hub.spec.timeout.0 }
     }
-}
-
-/// The pause that a line needs between frames.
-pub(super) fn gap_of(hub: &Hub) -> Duration {
-    let line = hub.spec.serial.as_ref().map_or(Duration::ZERO, silence);
-    hub.spec.request_gap.0.max(line)
 }

@@ -39,7 +39,7 @@ impl Flow for MultiplexerFlow {
             });
             let hub = Hub::new(self.spec, &cx, desk.hub().map(|old| old.ended.clone()));
             start(&hub, &desk, &cx);
-            let serve: Serve = Box::pin(serve(hub, desk, lease, cx));
+            let serve: Serve = Box::pin(serve(Serving { hub, desk }, lease, cx));
             Ok(serve)
         }
         .boxed()
@@ -62,17 +62,28 @@ fn start(hub: &Arc<Hub>, desk: &Arc<Desk>, cx: &FlowContext) {
     });
 }
 
-async fn serve(hub: Arc<Hub>, desk: Arc<Desk>, lease: Lease, cx: FlowContext) -> Result<(), FlowError> {
+/// A hub that serves, until this goes; even if it never came to serving.
+struct Serving {
+    hub: Arc<Hub>,
+    desk: Arc<Desk>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.desk.retire(&self.hub);
+    }
+}
+
+async fn serve(serving: Serving, lease: Lease, cx: FlowContext) -> Result<(), FlowError> {
+    let Serving { hub, desk } = &serving;
     let mut pause = AcceptPause::default();
     loop {
         tokio::select! {
             biased;
-            () = cx.draining() => break,
-            (client, from) = lease.accept(&mut pause) => welcome(client, from, &hub, &desk, &cx),
+            () = cx.draining() => return Ok(()),
+            (client, from) = lease.accept(&mut pause) => welcome(client, from, hub, desk, &cx),
         }
     }
-    desk.retire(&hub);
-    Ok(())
 }
 
 /// Starts a client's task, or refuses the client.

@@ -1,16 +1,18 @@
 //! What all clients and all connections of a multiplexer share: its requests, and the ways to its devices.
 
-use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
 use super::counters::C;
+use super::desk::Desk;
+use super::lane::{Lane, LinkState};
 use super::post::Post;
 use super::protocol::modbus::{self, Ask};
 use super::protocol::{Intent, Protocol, ProtocolError, Refusal, Tag};
@@ -20,6 +22,9 @@ use super::spec::{Match, MultiplexerSpec, OnBusy};
 use super::state::State;
 use crate::flow::{Counters, FlowContext, Report};
 use crate::net::{Address, Network, RelayPool};
+
+/// How many clients the status names.
+const SHOWN_CLIENTS: usize = 100;
 
 /// One attempt of a multiplexer.
 pub(super) struct Hub {
@@ -98,7 +103,7 @@ impl Hub {
     /// Takes no more requests. What is asked already is answered.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
-        self.state().lanes.iter_mut().for_each(super::lane::Lane::call_all);
+        self.state().lanes.iter_mut().for_each(Lane::call_all);
         self.attention.notify_one();
     }
 
@@ -161,7 +166,7 @@ impl Hub {
         if request.unit.is_some() {
             state.note_unit(waiter.unit);
         }
-        if let Some(key) = &request.read {
+        if let Some(key) = request.read {
             if let Some(answer) = state.cache.get(key, now) {
                 self.count(C::CacheHits, 1);
                 return post.answer(&waiter, &request.body, answer, now);
@@ -180,10 +185,39 @@ impl Hub {
         if state.push(request, waiter, now) {
             self.attention.notify_one();
         }
-        self.counters.add(C::QueueDepth as usize, 1);
+        self.show(state);
     }
 
-    /// The part of a client's frame that is its request, for tests and logs.
+    /// Sets the gauges.
+    pub(super) fn show(&self, state: &State) {
+        if !self.is_retired() {
+            let waiting: usize = state.lanes.iter().map(|lane| lane.queue.len()).sum();
+            self.counters.set(C::QueueDepth as usize, waiting as u64);
+            self.counters.set(C::InFlight as usize, (state.requests.len() - waiting.min(state.requests.len())) as u64);
+        }
+    }
+
+    /// What is so now, for the status of the flow.
+    pub(super) fn describe(&self, desk: &Desk) -> Value {
+        let state = self.state();
+        let now = Instant::now();
+        let devices: Vec<Value> = (0..)
+            .zip(&state.lanes)
+            .map(|(index, lane)| {
+                let address = self.addresses(index).get(lane.in_use).map(ToString::to_string);
+                json!({
+                    "device": address.or_else(|| self.spec.serial.as_ref().map(|serial| serial.device.clone())),
+                    "connected": lane.links.iter().filter(|link| link.state == LinkState::Up).count(),
+                    "waiting": lane.queue.len(),
+                    "retry_in_ms": lane.down_until.map(|at| at.saturating_duration_since(now).as_millis() as u64).filter(|ms| *ms > 0),
+                })
+            })
+            .collect();
+        let units = state.units.as_ref().map(|units| units.describe());
+        json!({"devices": devices, "units": units, "clients": desk.some(SHOWN_CLIENTS)})
+    }
+
+    /// A request in words.
     pub(super) fn summary(&self, body: &[u8]) -> String {
         match modbus::ask(body).filter(|_| self.protocol.is_modbus()) {
             Some(ask) => format!("unit {}, function {}", ask.unit, ask.function),

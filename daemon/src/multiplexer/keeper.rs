@@ -63,10 +63,15 @@ fn refuse_overdue(hub: &Hub) {
         if !overdue.is_empty() {
             let device = hub.device(lane);
             let why = if is_up { "it is too slow for all that is asked" } else { "it is not connected" };
-            hub.report.happened(&format_args!("queue of {device}"), &format!("device {device}: requests have waited for {}: {why}", hub.spec.timeout));
+            hub.report.happened(
+                &format_args!("queue of {device}"),
+                &format!("device {device}: requests have waited for {}: {why}", hub.spec.timeout),
+            );
         }
         let refusal = if is_up { Refusal::Silent } else { Refusal::NoPath };
-        overdue.iter().for_each(|request| post.refuse_all(request, refusal));
+        for request in &overdue {
+            post.refuse_all(request, refusal);
+        }
     }
     hub.show(&state);
     drop(state);

@@ -1,5 +1,6 @@
 //! The way to one device: the requests that wait for it, and the connections that take them.
 
+use std::collections::HashSet;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(super) struct Lane {
     pub(super) last_read: Option<ReadKey>,
     /// Which of the addresses is used.
     pub(super) in_use: usize,
+    /// The units that have not answered lately; none for a protocol without units.
+    pub(super) troubled: HashSet<Option<u8>>,
 }
 
 /// One connection to the device, or the place for one.
@@ -80,6 +83,7 @@ impl Lane {
             units,
             last_read: None,
             in_use: 0,
+            troubled: HashSet::new(),
         }
     }
 
@@ -116,6 +120,24 @@ impl Lane {
                 link.waker = Some(cx.waker().clone());
             }
         }
+    }
+
+    /// Whether what waits is more than the other connections take.
+    pub(super) fn needs(&self, link: usize) -> bool {
+        let others = self.links.iter().enumerate().filter(|(i, _)| *i != link);
+        let taken: usize = others
+            .map(|(_, other)| match other.state {
+                LinkState::Up => other.free,
+                LinkState::Opening => self.in_flight,
+                LinkState::Down | LinkState::Ended => 0,
+            })
+            .sum();
+        self.queue.len() > taken
+    }
+
+    /// Before when a connection may not be opened.
+    pub(super) fn may_open_at(&self, link: usize) -> Option<Instant> {
+        self.down_until.max(self.links.get(link).and_then(|link| link.not_before))
     }
 
     pub(super) fn is_up(&self) -> bool {

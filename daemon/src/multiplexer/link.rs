@@ -72,28 +72,30 @@ impl Place {
     async fn is_wanted(&self, check_at: Option<Instant>, last_end: Option<Instant>) -> bool {
         let rest = last_end.map(|end| end + self.hub.spec.connect_delay.0);
         let mut timer = pin!(sleep(Duration::ZERO));
-        poll_fn(|cx| loop {
-            let now = Instant::now();
-            let mut state = self.hub.state();
-            let Some(lane) = state.lanes.get_mut(self.lane) else { return Poll::Ready(false) };
-            lane.watch(self.link, cx);
-            let is_asked = lane.needs(self.link);
-            if self.hub.is_retired() && lane.queue.len() == 0 {
-                return Poll::Ready(false);
-            }
-            let may_at = lane.may_open_at(self.link).max(rest);
-            let at = if is_asked { Some(may_at.unwrap_or(now)) } else { check_at.map(|at| may_at.map_or(at, |may| may.max(at))) };
-            if at.is_some_and(|at| at <= now) {
-                if let Some(link) = lane.links.get_mut(self.link) {
-                    link.state = LinkState::Opening;
+        poll_fn(|cx| {
+            loop {
+                let now = Instant::now();
+                let mut state = self.hub.state();
+                let Some(lane) = state.lanes.get_mut(self.lane) else { return Poll::Ready(false) };
+                lane.watch(self.link, cx);
+                let is_asked = lane.needs(self.link);
+                if self.hub.is_retired() && lane.queue.len() == 0 {
+                    return Poll::Ready(false);
                 }
-                return Poll::Ready(true);
-            }
-            drop(state);
-            let Some(at) = at else { return Poll::Pending };
-            timer.as_mut().reset(at);
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
+                let may_at = lane.may_open_at(self.link).max(rest);
+                let at = if is_asked { Some(may_at.unwrap_or(now)) } else { check_at.map(|at| may_at.map_or(at, |may| may.max(at))) };
+                if at.is_some_and(|at| at <= now) {
+                    if let Some(link) = lane.links.get_mut(self.link) {
+                        link.state = LinkState::Opening;
+                    }
+                    return Poll::Ready(true);
+                }
+                drop(state);
+                let Some(at) = at else { return Poll::Pending };
+                timer.as_mut().reset(at);
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
             }
         })
         .await
@@ -179,7 +181,9 @@ impl Place {
                 self.hub.report.failed(&device, &format!("device {device}: {why}"));
                 self.failed();
             } else {
-                self.hub.report.happened(&format_args!("lost {device}"), &format!("device {device}: {why}; it is connected to again"));
+                self.hub
+                    .report
+                    .happened(&format_args!("lost {device}"), &format!("device {device}: {why}; it is connected to again"));
             }
         }
         conn.settle(&ended);
@@ -206,7 +210,9 @@ impl Place {
         self.hub.show(&state);
         drop(state);
         let mut post = Post::new(&self.hub);
-        given_up.iter().for_each(|request| post.refuse_all(request, Refusal::NoPath));
+        for request in &given_up {
+            post.refuse_all(request, Refusal::NoPath);
+        }
         post.send();
     }
 }

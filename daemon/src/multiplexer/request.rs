@@ -37,6 +37,7 @@ pub(super) enum Phase {
 }
 
 /// A client that waits for the answer to its request.
+#[derive(Clone)]
 pub(super) struct Waiter {
     pub(super) client: Arc<Client>,
     /// The tag of its request.

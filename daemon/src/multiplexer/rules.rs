@@ -33,7 +33,10 @@ pub(super) fn verdict(spec: &MultiplexerSpec, ask: &Ask) -> Verdict {
     let is_allowed = spec.allow_writes.iter().any(|rule| {
         names(rule.units.as_ref(), ask.unit.into())
             && names(rule.functions.as_ref(), ask.function.into())
-            && rule.addresses.as_ref().is_none_or(|addresses| ask.area.is_some_and(|area| covers(addresses, area.address, area.count)))
+            && rule
+                .addresses
+                .as_ref()
+                .is_none_or(|addresses| ask.area.is_some_and(|area| covers(addresses, area.address, area.count)))
     });
     match spec.read_only {
         _ if is_allowed => Verdict::Send,
@@ -107,7 +110,9 @@ mod tests {
 
     #[test]
     fn the_first_cache_rule_that_fits_counts() {
-        let spec = spec(&json!({"cache": [{"ttl": 0, "addresses": "0"}, {"ttl": 5, "units": 1, "functions": 3, "addresses": "0-9"}, {"ttl": 1, "functions": 4}]}));
+        let spec = spec(
+            &json!({"cache": [{"ttl": 0, "addresses": "0"}, {"ttl": 5, "units": 1, "functions": 3, "addresses": "0-9"}, {"ttl": 1, "functions": 4}]}),
+        );
         let ttl = |body: [u8; 6]| ttl(&spec, &modbus::ask(&body).unwrap()).as_secs();
         assert_eq!(ttl([1, 3, 0, 0, 0, 1]), 0);
         assert_eq!(ttl([1, 3, 0, 0, 0, 10]), 5);
@@ -118,7 +123,9 @@ mod tests {
 
     #[test]
     fn units_are_renamed_and_routed() {
-        let spec = spec(&json!({"unit_map": [{"from": 1, "to": 247}], "routes": [{"units": "2-4", "target": "127.0.0.1:2"}, {"units": "247", "target": "127.0.0.1:3"}]}));
+        let spec = spec(
+            &json!({"unit_map": [{"from": 1, "to": 247}], "routes": [{"units": "2-4", "target": "127.0.0.1:2"}, {"units": "247", "target": "127.0.0.1:3"}]}),
+        );
         assert_eq!([1, 2, 5].map(|unit| lane_of(&spec, device_unit(&spec, unit))), [2, 1, 0]);
     }
 }

@@ -355,7 +355,7 @@ pub struct ProtocolName(pub &'static dyn Protocol);
 
 impl Default for ProtocolName {
     fn default() -> Self {
-        Self(protocol::find("echo").unwrap_or(protocol::FIRST))
+        Self(&protocol::Echo)
     }
 }
 

@@ -52,8 +52,8 @@ impl State {
     }
 
     /// Lets a client wait for the answer to a read that was asked already, if no write came between.
-    pub(super) fn join(&mut self, key: &ReadKey, waiter: &Waiter) -> bool {
-        let Some(request) = self.reads.get(key).and_then(|place| self.requests.get_mut(*place)) else { return false };
+    pub(super) fn join(&mut self, key: ReadKey, waiter: &Waiter) -> bool {
+        let Some(request) = self.reads.get(&key).and_then(|place| self.requests.get_mut(*place)) else { return false };
         let is_fresh = matches!(request.phase, Phase::Waiting(_)) || self.epochs.get(usize::from(key[0])) == Some(&request.epoch);
         if is_fresh {
             request.more.push(waiter.clone());
@@ -176,9 +176,5 @@ impl State {
         });
         self.look_at = waiting.min();
         self.look_at
-    }
-
-    pub(super) fn in_flight(&self) -> usize {
-        self.requests.iter().filter(|(_, request)| matches!(request.phase, Phase::Sent(_))).count()
     }
 }

@@ -3,7 +3,7 @@
 use super::{Protocol, ProtocolError, Scan, Split, wrong};
 
 /// The protocol `echo`, also `line`.
-pub(super) struct Echo;
+pub struct Echo;
 
 impl Protocol for Echo {
     fn name(&self) -> &'static str {

@@ -21,6 +21,7 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::Range;
 
+pub use echo::Echo;
 pub use scan::{Scan, Side};
 
 /// What a frame's first bytes have told so far.
@@ -168,7 +169,7 @@ pub trait Protocol: Sync {
 
 /// All protocols.
 pub static PROTOCOLS: &[&dyn Protocol] = &[
-    &echo::Echo,
+    &Echo,
     &http::Http,
     &iso8583::Iso8583,
     &mpu::Mpu,
