@@ -308,6 +308,9 @@ impl<'a> Conn<'a> {
                 self.hub.report.mended(&self.place_of(request));
             }
         }
+        if state.latency.is_empty() {
+            self.hub.attention.notify_one(); // from now on, somebody counts
+        }
         for waiter in request.each() {
             state.latency.add(now - waiter.asked, now);
             if let Some(units) = &mut state.units {
