@@ -78,82 +78,87 @@ fn answer_to(seen: &Seen, unit: u8, pdu: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What is to be sent, and when; `None` is a reset.
-type Later = (Duration, Option<Vec<u8>>);
+/// What is to be sent, when, and whether the connection ends with it.
+struct Deed {
+    after: Duration,
+    data: Vec<u8>,
+    ends: bool,
+}
 
 async fn device(stream: TcpStream, seen: Arc<Seen>, odds: Odds) {
     let _ = stream.set_nodelay(true);
     let (mut read, mut write) = stream.into_split();
-    let (sender, mut queue) = mpsc::unbounded_channel::<Vec<u8>>();
-    let (cut, mut is_cut) = mpsc::channel::<()>(1);
-    let writer = tokio::spawn(async move {
-        while let Some(data) = queue.recv().await {
-            if write.write_all(&data).await.is_err() {
+    let (sender, mut queue) = mpsc::unbounded_channel::<Deed>();
+    // In one piece with its end: nothing may come between a part of an answer and the end.
+    let writer = async {
+        while let Some(Deed { data, ends, .. }) = queue.recv().await {
+            let piece = if data.len() > 30 && fastrand::u8(..20) == 0 { 1 } else { data.len().max(1) };
+            for piece in data.chunks(piece) {
+                if write.write_all(piece).await.is_err() {
+                    return;
+                }
+            }
+            if ends {
                 return;
             }
         }
-    });
+    };
     let reader = async {
         while let Ok((id, unit, pdu)) = read_frame(&mut read).await {
             seen.requests.fetch_add(1, Relaxed);
-            for (after, what) in deeds(frame(id, unit, &answer_to(&seen, unit, &pdu)), odds) {
-                match what {
-                    Some(data) if after.is_zero() => drop(sender.send(data)),
-                    what => {
-                        let (sender, cut) = (sender.clone(), cut.clone());
-                        tokio::spawn(async move {
-                            tokio::time::sleep(after).await;
-                            match what {
-                                Some(data) => drop(sender.send(data)),
-                                None => drop(cut.try_send(())),
-                            }
-                        });
-                    }
+            for deed in deeds(frame(id, unit, &answer_to(&seen, unit, &pdu)), odds) {
+                let sender = sender.clone();
+                if deed.after.is_zero() {
+                    drop(sender.send(deed));
+                } else {
+                    tokio::spawn(async move {
+                        tokio::time::sleep(deed.after).await;
+                        drop(sender.send(deed));
+                    });
                 }
             }
         }
     };
     tokio::select! {
         () = reader => {}
-        _ = is_cut.recv() => {}
+        () = writer => {}
     }
-    writer.abort();
 }
 
-fn deeds(answer: Vec<u8>, odds: Odds) -> Vec<Later> {
+fn deeds(answer: Vec<u8>, odds: Odds) -> Vec<Deed> {
     let chance = fastrand::u32(..1_000_000);
     let now = Duration::ZERO;
     let soon = Duration::from_millis(fastrand::u64(0..40));
     let late = TIMEOUT + Duration::from_millis(fastrand::u64(0..200));
+    let send = |after, data: &[u8]| Deed { after, data: data.to_vec(), ends: false };
+    let end = |after, data: &[u8]| Deed { after, data: data.to_vec(), ends: true };
     if chance < odds.lost {
-        let part = answer[..fastrand::usize(..answer.len())].to_vec();
         return match fastrand::u8(..6) {
-            0 => vec![],                                         // it never comes
-            1 => vec![(late, Some(answer))],                     // it comes when nobody waits for it any more
-            2 => vec![(now, Some(part)), (now, None)],           // the connection ends at any byte
-            3 => vec![(soon, None)],                             // and without a byte
-            4 => vec![(now, Some(answer)), (now, None)],         // and after the answer
-            _ => vec![(now, Some(vec![0xff; 20])), (now, None)], // what is no frame at all
+            0 => vec![],                                                     // it never comes
+            1 => vec![send(late, &answer)],                                  // it comes when nobody waits for it any more
+            2 => vec![end(now, &answer[..fastrand::usize(..answer.len())])], // the connection ends at any byte
+            3 => vec![end(soon, &[])],                                       // and without a byte
+            4 => vec![end(now, &answer)],                                    // and after the answer
+            _ => vec![end(now, &[0xff; 20])],                                // what is no frame at all
         };
     }
     if chance < odds.lost + odds.odd {
         let mut other = answer.clone();
-        return match fastrand::u8(..6) {
-            0 => vec![(soon, Some(answer))],
-            1 => vec![(now, Some(answer.clone())), (now, Some(answer))],
-            2 => vec![(now, Some(answer.clone())), (soon, Some(answer))],
+        return match fastrand::u8(..5) {
+            0 => vec![send(soon, &answer)],
+            1 => vec![send(now, &answer), send(now, &answer)],
+            2 => vec![send(now, &answer), send(soon, &answer)],
             3 => {
                 other[0] ^= 0x80; // an id that nobody has asked with
-                vec![(now, Some(other)), (now, Some(answer))]
+                vec![send(now, &other), send(now, &answer)]
             }
-            4 => {
+            _ => {
                 other[7] ^= 1; // another function
-                vec![(now, Some(other)), (now, Some(answer))]
+                vec![send(now, &other), send(now, &answer)]
             }
-            _ => answer.iter().map(|byte| (now, Some(vec![*byte]))).collect(),
         };
     }
-    vec![(now, Some(answer))]
+    vec![send(now, &answer)]
 }
 
 /// What the clients have found.
