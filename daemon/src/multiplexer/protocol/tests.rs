@@ -4,6 +4,7 @@ mod corpus;
 mod facts;
 mod golden;
 mod limits;
+mod modbus;
 mod random;
 
 use super::{PROTOCOLS, find};

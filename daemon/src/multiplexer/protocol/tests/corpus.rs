@@ -30,7 +30,9 @@ fn the_fuzz_corpus_is_the_golden_frames() {
     if std::env::var_os("UPDATE_CORPUS").is_some() {
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        corpus.iter().for_each(|(name, bytes)| std::fs::write(folder.join(name), bytes).unwrap());
+        for (name, bytes) in &corpus {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
     }
     for (name, bytes) in corpus {
         let kept = std::fs::read(folder.join(&name)).unwrap_or_default();

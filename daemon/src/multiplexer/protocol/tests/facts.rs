@@ -8,10 +8,10 @@ fn expected(golden: &Golden) -> Verdict {
     if let Some(why) = golden.says("is wrong:") {
         return Verdict::Wrong(why.to_owned());
     }
-    match golden.is_frame() {
-        true => Verdict::Frame(golden.bytes.len()),
-        false => Verdict::Begun(golden.says("is whole at end").is_some()),
+    if golden.is_frame() {
+        return Verdict::Frame(golden.bytes.len());
     }
+    Verdict::Begun(golden.says("is whole at end").is_some())
 }
 
 /// Every cut in two, and byte by byte.

@@ -6,8 +6,10 @@ use super::super::PROTOCOLS;
 use super::super::audit;
 use super::golden;
 
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+/// So many, or as many as `PROPTEST_CASES` says.
+fn cases(least: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: default.cases.max(least), failure_persistence: None, ..default }
 }
 
 #[derive(Clone, Debug)]
