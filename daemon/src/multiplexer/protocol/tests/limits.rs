@@ -82,7 +82,7 @@ fn feed(protocol: &dyn Protocol, side: Side, bytes: &[u8]) {
         }
     }
     assert!(
-        started.elapsed() < Duration::from_secs(20),
+        started.elapsed() < Duration::from_secs(60),
         "{}: {:?} for {} bytes",
         protocol.name(),
         started.elapsed(),
@@ -129,6 +129,6 @@ fn what_looks_at_a_whole_answer_is_linear_too() {
         let started = Instant::now();
         let body = http.unwrap(answer.as_bytes()).unwrap().body;
         http.after(b"GET / HTTP/1.1\r\n\r\n", &answer.as_bytes()[body]);
-        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     }
 }
