@@ -16,6 +16,8 @@ pub enum Unit {
     Packets,
     /// Bytes.
     Bytes,
+    /// Microseconds.
+    Microseconds,
 }
 
 /// One counter of a kind.

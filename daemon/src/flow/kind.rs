@@ -8,8 +8,8 @@ use super::check::{Problems, read_spec};
 use super::schema::schema_of;
 use super::{CounterDef, Finding, Flow, Prober, Spec};
 use crate::i18n;
-use crate::mirror;
 use crate::net::ListenAddress;
+use crate::{mirror, multiplexer};
 
 /// A kind of flow, without its types.
 pub trait FlowKind: Sync {
@@ -77,12 +77,20 @@ impl<S: Spec> FlowKind for Kind<S> {
 }
 
 /// All kinds of flows.
-pub static KINDS: &[&dyn FlowKind] = &[&Kind::<mirror::MirrorSpec> {
-    title: "Mirror",
-    about: "Relays a stream to its target and gives mirrors a copy that can't disturb it.",
-    counters: mirror::COUNTERS,
-    spec: std::marker::PhantomData,
-}];
+pub static KINDS: &[&dyn FlowKind] = &[
+    &Kind::<mirror::MirrorSpec> {
+        title: "Mirror",
+        about: "Relays a stream to its target and gives mirrors a copy that can't disturb it.",
+        counters: mirror::COUNTERS,
+        spec: std::marker::PhantomData,
+    },
+    &Kind::<multiplexer::MultiplexerSpec> {
+        title: "Multiplexer",
+        about: "Shares one connection to a device, or few, among many clients, and gives each its own answer.",
+        counters: multiplexer::COUNTERS,
+        spec: std::marker::PhantomData,
+    },
+];
 
 /// The kind with this name.
 pub fn find_kind(name: &str) -> Option<&'static dyn FlowKind> {

@@ -29,7 +29,7 @@ pub struct Finding {
 
 impl Finding {
     /// Something that did not have to be waited for.
-    fn new(pointer: impl Into<String>, ok: Option<bool>, text: String) -> Self {
+    pub(crate) fn new(pointer: impl Into<String>, ok: Option<bool>, text: String) -> Self {
         Self { pointer: pointer.into(), ok, text, ms: None }
     }
 }

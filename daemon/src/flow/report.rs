@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Event, EventKind, Events};
 use crate::text::{printable, unix_ms};
@@ -32,6 +33,17 @@ pub struct Report {
     flow: String,
     events: Arc<Events>,
     state: Mutex<Troubles>,
+    details: Mutex<Details>,
+}
+
+/// What says how it is inside a flow now, if the flow is still there.
+#[derive(Default)]
+struct Details(Option<Box<dyn Fn() -> Option<Value> + Send + Sync>>);
+
+impl std::fmt::Debug for Details {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Details" } else { "none" })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +67,7 @@ struct Said {
 impl Report {
     /// A report of the flow with this id.
     pub fn new(flow: &str, events: Arc<Events>) -> Self {
-        Self { flow: flow.to_owned(), events, state: Mutex::default() }
+        Self { flow: flow.to_owned(), events, state: Mutex::default(), details: Mutex::default() }
     }
 
     /// `place` (an address, say) fails, until it is [`mended`](Self::mended).
@@ -101,6 +113,16 @@ impl Report {
             tracing::info!(flow = self.flow, "{place} answers again");
             self.events.push(Event::new(EventKind::Mended, &self.flow, Some(place)));
         }
+    }
+
+    /// How the flow says what is so now inside it, for its status.
+    pub fn describe(&self, details: impl Fn() -> Option<Value> + Send + Sync + 'static) {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(Box::new(details));
+    }
+
+    /// What is so now inside the flow; each kind has its own form.
+    pub fn details(&self) -> Option<Value> {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner).0.as_ref().and_then(|details| details())
     }
 
     /// A client was refused.

@@ -69,6 +69,8 @@ pub struct FlowStatus {
     pub last_error: Option<LastError>,
     /// Connection tasks that run, those that only wait for a mirror among them.
     pub connections: usize,
+    /// What is so now inside the flow, where its kind has more to say: the devices, units and clients of a multiplexer.
+    pub details: Option<serde_json::Value>,
     /// The spec, as it was pushed.
     pub spec: serde_json::Value,
 }

@@ -324,6 +324,7 @@ impl Supervisor {
             troubles: self.report.wrong(),
             last_error: self.report.last(),
             connections: self.connections.count(),
+            details: self.report.details(),
             spec: view.spec,
         }
     }

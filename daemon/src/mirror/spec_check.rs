@@ -6,7 +6,7 @@ use super::MirrorFlow;
 use super::probe;
 use super::spec::{MirrorLeg, MirrorSpec, Protocol, ProxyProtocol, WhenFull};
 use crate::flow::{Finding, Prober, Problem, Spec};
-use crate::net::{Address, ListenAddress, Network};
+use crate::net::{ListenAddress, Network};
 
 impl Spec for MirrorSpec {
     const KIND: &'static str = "mirror";
@@ -63,7 +63,7 @@ impl MirrorSpec {
             if target.port() == 0 {
                 problems.push(Problem::new(place(i), "port 0 can't be dialled: a port is a number from 1 to 65535"));
             }
-            if self.loops_to(target) {
+            if self.listen.is_reached_by(target) {
                 let text = "the target is the address that this flow listens on: the stream would go round for ever";
                 problems.push(Problem::new(place(i), text).because_of("/listen"));
             }
@@ -96,7 +96,7 @@ impl MirrorSpec {
         if leg.address.port() == 0 {
             wrong("address", "port 0 can't be dialled: a port is a number from 1 to 65535");
         }
-        if self.loops_to(&leg.address) {
+        if self.listen.is_reached_by(&leg.address) {
             wrong("address", "the mirror is the address that this flow listens on: the stream would go round for ever");
         }
         if !(1024..=1 << 30).contains(&leg.buffer.0) {
@@ -130,18 +130,6 @@ impl MirrorSpec {
         if !(60..=366 * 86_400).contains(&spool.max_age.0.as_secs()) {
             wrong("spool/max_age", "must be between 1 minute and 366 days");
         }
-    }
-
-    /// Whether `address` is surely the one that is listened on.
-    fn loops_to(&self, address: &Address) -> bool {
-        let listen = self.listen.0;
-        let Some(to) = address.literal() else { return address.host() == "localhost" && self.loops_to_loopback(address.port()) };
-        let same_ip = to.ip() == listen.ip() || (listen.ip().is_unspecified() && to.ip().to_canonical().is_loopback()) || to.ip().is_unspecified();
-        to.port() == listen.port() && to.port() != 0 && same_ip
-    }
-
-    fn loops_to_loopback(&self, port: u16) -> bool {
-        port == self.listen.0.port() && (self.listen.0.ip().is_loopback() || self.listen.0.ip().is_unspecified())
     }
 
     /// Whether a client at `ip` may connect.

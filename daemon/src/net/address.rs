@@ -80,6 +80,20 @@ impl fmt::Display for Address {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenAddress(pub SocketAddr);
 
+impl ListenAddress {
+    /// Whether who dials `address` surely comes here.
+    pub fn is_reached_by(&self, address: &Address) -> bool {
+        let (here, port) = (self.0.ip(), address.port());
+        if port != self.0.port() || port == 0 {
+            return false;
+        }
+        match address.literal() {
+            Some(to) => to.ip() == here || to.ip().is_unspecified() || (here.is_unspecified() && to.ip().to_canonical().is_loopback()),
+            None => address.host() == "localhost" && (here.is_loopback() || here.is_unspecified()),
+        }
+    }
+}
+
 impl FromStr for ListenAddress {
     type Err = String;
 

@@ -4,9 +4,13 @@
 //! taken away) and wraps a body again. The engine keeps bodies only, so that clients and the device may speak protocols of
 //! the same family that wrap the same bodies: Modbus/TCP on the one side, RTU on the other.
 
+#[cfg(any(test, fuzzing))]
+pub mod audit;
+mod crc;
 mod echo;
 mod http;
 mod iso8583;
+pub mod modbus;
 mod modbus_rtu;
 mod modbus_tcp;
 mod mpu;
@@ -17,6 +21,7 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::Range;
 
+pub use echo::Echo;
 pub use scan::{Scan, Side};
 
 /// What a frame's first bytes have told so far.
@@ -34,6 +39,11 @@ pub enum Split {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ProtocolError(pub Cow<'static, str>);
+
+/// A [`ProtocolError`] of this text.
+fn wrong(text: impl Into<Cow<'static, str>>) -> ProtocolError {
+    ProtocolError(text.into())
+}
 
 /// By what an answer is found again among several that are awaited: Modbus/TCP's transaction id.
 pub type Tag = u16;
@@ -159,7 +169,7 @@ pub trait Protocol: Sync {
 
 /// All protocols.
 pub static PROTOCOLS: &[&dyn Protocol] = &[
-    &echo::Echo,
+    &Echo,
     &http::Http,
     &iso8583::Iso8583,
     &mpu::Mpu,
@@ -168,3 +178,12 @@ pub static PROTOCOLS: &[&dyn Protocol] = &[
     &modbus_rtu::RtuOverTcp,
     &modbus_rtu::RtuSerial,
 ];
+
+/// What a protocol is called as well: the Go tools' names, and those that a person tries first.
+static ALIASES: &[(&str, &str)] = &[("line", "echo")];
+
+/// The protocol of this name or alias.
+pub fn find(name: &str) -> Option<&'static dyn Protocol> {
+    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
+    PROTOCOLS.iter().find(|protocol| protocol.name() == name).copied()
+}

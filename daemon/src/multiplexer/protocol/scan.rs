@@ -20,11 +20,23 @@ pub struct Scan {
     pub(super) flags: u8,
     /// How many bytes need not be looked at again.
     pub(super) at: u32,
+    /// A number that the step needs: where a head begins, or how long a chunk is.
+    pub(super) value: u32,
 }
 
 impl Scan {
     /// Nothing is known yet.
     pub fn new(side: Side) -> Self {
-        Self { side, step: 0, flags: 0, at: 0 }
+        Self { side, step: 0, flags: 0, at: 0, value: 0 }
+    }
+
+    /// How many bytes need not be looked at again.
+    pub(super) fn at(&self) -> usize {
+        self.at as usize
+    }
+
+    /// So many bytes need not be looked at again. No protocol accepts a frame that is too long for this.
+    pub(super) fn reached(&mut self, at: usize) {
+        self.at = u32::try_from(at).unwrap_or(u32::MAX);
     }
 }

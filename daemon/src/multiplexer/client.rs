@@ -1,0 +1,210 @@
+//! A client, as those see it who have an answer for it: where to put it, and how many are still to come.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use super::protocol::Intent;
+use crate::net::Budget;
+
+/// Up to how many bytes a buffer is not worth being accounted for.
+pub(super) const SMALL: usize = 4096;
+
+/// The sending side of a client. Its task ([`Session`](super::session::Session)) reads.
+pub(super) struct Client {
+    write: OwnedWriteHalf,
+    pub(super) from: SocketAddr,
+    /// The round of its last request in a queue.
+    pub(super) round: AtomicU64,
+    gone: AtomicBool,
+    out: Mutex<Outgoing>,
+    budget: Arc<Budget>,
+}
+
+#[derive(Default)]
+struct Outgoing {
+    /// What the socket did not take yet, from `at` on.
+    data: Vec<u8>,
+    at: usize,
+    charged: usize,
+    /// The client's task.
+    waker: Option<Waker>,
+    /// Requests without an answer, and the writes among them.
+    outstanding: u32,
+    writes: u32,
+    /// Its task waits for an answer to be given.
+    watched: bool,
+    /// Nothing comes after `data`.
+    closing: bool,
+}
+
+/// What is left to do for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Answers are to come.
+    Answers,
+    /// All that was asked is answered.
+    Nothing,
+    /// The last answer is written.
+    Close,
+}
+
+impl Client {
+    pub(super) fn new(write: OwnedWriteHalf, from: SocketAddr, budget: Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self { write, from, round: AtomicU64::new(0), gone: AtomicBool::new(false), out: Mutex::default(), budget })
+    }
+
+    fn out(&self) -> MutexGuard<'_, Outgoing> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody waits for its answers any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Its task has ended: what comes for it is dropped.
+    pub(super) fn go(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        let mut out = self.out();
+        out.waker = None;
+        out.data = Vec::new();
+        self.recharge(&mut out);
+    }
+
+    /// Whether one more request may be on its way. If not, the task is woken when that may have changed.
+    ///
+    /// Without tags answers must come in the order of the requests, so there is one at a time. With them, reads may pass
+    /// each other, but nothing passes a write: whoever writes and then reads wants to see what was written.
+    pub(super) fn may_ask(&self, intent: Intent, several: bool) -> bool {
+        let mut out = self.out();
+        let may = out.data.is_empty() && !out.closing && (out.outstanding == 0 || (several && intent == Intent::Read && out.writes == 0));
+        out.watched = !may;
+        if may {
+            out.outstanding += 1;
+            out.writes += u32::from(intent == Intent::Write);
+        }
+        may
+    }
+
+    /// Gives it an answer, the last one if `close`. An empty one is for a request that nobody answers.
+    pub(super) fn answer(&self, frame: &[u8], close: bool) {
+        if self.is_gone() {
+            return;
+        }
+        let mut out = self.out();
+        out.outstanding = out.outstanding.saturating_sub(1);
+        if out.outstanding == 0 {
+            out.writes = 0;
+        }
+        out.closing |= close;
+        self.put(&mut out, frame);
+        if out.watched || out.closing || !out.data.is_empty() {
+            out.wake();
+        }
+    }
+
+    /// Tells it something that is no answer.
+    pub(super) fn say(&self, text: &[u8]) {
+        self.put(&mut self.out(), text);
+    }
+
+    /// Tells it why nothing more is read from it, and that this is the end.
+    pub(super) fn dismiss(&self, frame: &[u8]) {
+        let mut out = self.out();
+        self.put(&mut out, frame);
+        out.closing = true;
+    }
+
+    fn put(&self, out: &mut Outgoing, frame: &[u8]) {
+        let mut rest = frame;
+        if out.data.is_empty() {
+            // What is wrong with the socket is seen by the task, which reads from it.
+            let taken = if rest.is_empty() { 0 } else { self.write.try_write(rest).unwrap_or(0) };
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        if !rest.is_empty() {
+            out.data.extend_from_slice(rest);
+            self.recharge(out);
+        }
+    }
+
+    /// Tells where the task is to be woken.
+    pub(super) fn watch(&self, waker: &Waker) {
+        let mut out = self.out();
+        if out.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            out.waker = Some(waker.clone());
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        self.out().wake();
+    }
+
+    /// Writes what is held.
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let mut out = self.out();
+        while let Some(left) = out.data.get(out.at..).filter(|left| !left.is_empty()) {
+            match self.write.try_write(left) {
+                Ok(n) => out.at += n,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    let stream: &TcpStream = self.write.as_ref();
+                    if stream.poll_write_ready(cx)?.is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        if !out.data.is_empty() {
+            out.data = Vec::new();
+            out.at = 0;
+            self.recharge(&mut out);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What is left to do. If answers are to come, the task is woken by each.
+    pub(super) fn left(&self) -> Left {
+        let mut out = self.out();
+        let left = match out.outstanding {
+            _ if out.closing => Left::Close,
+            0 => Left::Nothing,
+            _ => Left::Answers,
+        };
+        out.watched |= left == Left::Answers;
+        left
+    }
+
+    /// Whether it has a request on its way.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.out().outstanding > 0
+    }
+
+    fn recharge(&self, out: &mut Outgoing) {
+        let bytes = if out.data.len() > SMALL { out.data.len() } else { 0 };
+        recharge(&self.budget, &mut out.charged, bytes);
+    }
+}
+
+impl Outgoing {
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// Accounts for a buffer that has `bytes` now.
+pub(super) fn recharge(budget: &Budget, charged: &mut usize, bytes: usize) {
+    if bytes > *charged {
+        budget.charge(bytes - *charged, false);
+    } else if bytes < *charged {
+        budget.release(*charged - bytes, false);
+    }
+    *charged = bytes;
+}

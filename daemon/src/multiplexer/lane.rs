@@ -1,0 +1,244 @@
+//! The way to one device: the requests that wait for it, and the connections that take them.
+
+use std::collections::HashSet;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::cache::ReadKey;
+use super::queue::FairQueue;
+use super::spec::MultiplexerSpec;
+use crate::flow::Backoff;
+
+/// The longest pause between attempts to connect.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a request may wait for a device that can't be reached, so that one that is only starting is waited for.
+pub(super) const GRACE: Duration = Duration::from_millis(700);
+/// A unit counts as one that others have to be protected from for so long after its last request.
+const UNIT_COUNTS: Duration = Duration::from_secs(60);
+
+/// One device.
+pub(super) struct Lane {
+    pub(super) queue: FairQueue,
+    pub(super) links: Box<[Link]>,
+    /// How many requests a connection takes at the same time.
+    in_flight: usize,
+    backoff: Backoff,
+    /// Nobody could connect since it last answered; then nobody tries before that time.
+    pub(super) down_until: Option<Instant>,
+    units: Option<Box<Units>>,
+    /// The read that was answered last.
+    pub(super) last_read: Option<ReadKey>,
+    /// Which of the addresses is used.
+    pub(super) in_use: usize,
+    /// The units that have not answered lately; none for a protocol without units.
+    pub(super) troubled: HashSet<Option<u8>>,
+}
+
+/// One connection to the device, or the place for one.
+#[derive(Default)]
+pub(super) struct Link {
+    pub(super) state: LinkState,
+    /// How many more requests it takes.
+    pub(super) free: usize,
+    /// It was woken, and has not looked yet.
+    called: bool,
+    waker: Option<Waker>,
+    /// The device takes no more connections than there are: this one is not tried before that time.
+    pub(super) not_before: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LinkState {
+    /// Not connected.
+    #[default]
+    Down,
+    /// Being connected.
+    Opening,
+    /// Connected.
+    Up,
+    /// Its task is over.
+    Ended,
+}
+
+/// What the units behind a gateway have on their way.
+struct Units {
+    sent: [u16; 256],
+    seen: [Option<Instant>; 256],
+    /// How many have asked lately, and when that was counted.
+    several: bool,
+    counted: Option<Instant>,
+}
+
+impl Lane {
+    pub(super) fn new(spec: &MultiplexerSpec, is_modbus: bool) -> Self {
+        let units = is_modbus.then(|| Box::new(Units { sent: [0; 256], seen: [None; 256], several: false, counted: None }));
+        Self {
+            queue: FairQueue::default(),
+            links: (0..spec.max_connections).map(|_| Link::default()).collect(),
+            in_flight: spec.in_flight as usize,
+            backoff: Backoff::new(spec.reconnect_backoff.0.max(Duration::from_millis(10)), LONGEST_PAUSE.max(spec.reconnect_backoff.0)),
+            down_until: None,
+            units,
+            last_read: None,
+            in_use: 0,
+            troubled: HashSet::new(),
+        }
+    }
+
+    /// Wakes as many connections as are needed for what waits, the first ones first.
+    pub(super) fn call(&mut self, now: Instant) {
+        let mut waiting = self.queue.len();
+        for link in &mut self.links {
+            if waiting == 0 {
+                return;
+            }
+            let free = match link.state {
+                LinkState::Up => link.free,
+                LinkState::Opening => self.in_flight,
+                LinkState::Down if link.not_before.is_none_or(|at| at <= now) => self.in_flight,
+                LinkState::Down | LinkState::Ended => 0,
+            };
+            if free > 0 {
+                link.call();
+                waiting = waiting.saturating_sub(free);
+            }
+        }
+    }
+
+    /// Wakes all connections, to see that the flow has another spec or none.
+    pub(super) fn call_all(&mut self) {
+        self.links.iter_mut().for_each(Link::call);
+    }
+
+    /// The connection's task looks: it is woken here.
+    pub(super) fn watch(&mut self, link: usize, cx: &Context<'_>) {
+        if let Some(link) = self.links.get_mut(link) {
+            link.called = false;
+            if link.waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
+                link.waker = Some(cx.waker().clone());
+            }
+        }
+    }
+
+    /// Whether what waits is more than the other connections take.
+    pub(super) fn needs(&self, link: usize) -> bool {
+        let others = self.links.iter().enumerate().filter(|(i, _)| *i != link);
+        let taken: usize = others
+            .map(|(_, other)| match other.state {
+                LinkState::Up => other.free,
+                LinkState::Opening => self.in_flight,
+                LinkState::Down | LinkState::Ended => 0,
+            })
+            .sum();
+        self.queue.len() > taken
+    }
+
+    /// Before when a connection may not be opened.
+    pub(super) fn may_open_at(&self, link: usize) -> Option<Instant> {
+        self.down_until.max(self.links.get(link).and_then(|link| link.not_before))
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.links.iter().any(|link| link.state == LinkState::Up)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.links.iter().all(|link| link.state == LinkState::Ended)
+    }
+
+    /// Whether a request that comes now has nothing to wait for.
+    pub(super) fn is_hopeless(&self, now: Instant) -> bool {
+        !self.is_up() && self.down_until.is_some_and(|until| until > now + GRACE)
+    }
+
+    /// The device could not be reached, or has answered nothing: how long nobody tries.
+    pub(super) fn failed(&mut self, link: usize, now: Instant) {
+        let others_are_up = self.links.iter().enumerate().any(|(i, other)| i != link && other.state == LinkState::Up);
+        if others_are_up {
+            if let Some(link) = self.links.get_mut(link) {
+                link.not_before = Some(now + LONGEST_PAUSE);
+            }
+        } else if self.down_until.is_none_or(|until| until <= now) {
+            self.down_until = Some(now + self.backoff.pause());
+        }
+    }
+
+    /// The device has answered.
+    pub(super) fn answers(&mut self) {
+        if self.down_until.take().is_some() {
+            self.backoff.reset();
+        }
+    }
+
+    /// Takes the first request that may be sent now. `unit_of` is the unit of a request.
+    ///
+    /// Where several units are behind the device, none of them may have everything: the last place is kept for another, so
+    /// that one that is slow does not hold up the rest.
+    pub(super) fn next(&mut self, unit_of: impl Fn(usize) -> u8, now: Instant) -> Option<usize> {
+        if self.queue.len() == 0 {
+            return None;
+        }
+        let places = self.links.iter().filter(|link| link.state == LinkState::Up).count() * self.in_flight;
+        let Some(units) = &mut self.units else { return self.queue.pop(|_| true) };
+        let most = if places > 1 && units.are_several(now) { places - 1 } else { usize::MAX };
+        let found = self.queue.pop(|request| usize::from(units.sent(unit_of(request))) < most)?;
+        units.add(unit_of(found));
+        Some(found)
+    }
+
+    /// Notes that a unit is asked for.
+    pub(super) fn see(&mut self, unit: u8, now: Instant) {
+        if let Some(seen) = self.units.as_mut().and_then(|units| units.seen.get_mut(usize::from(unit))) {
+            *seen = Some(now);
+        }
+    }
+
+    /// A request is not on its way any more.
+    pub(super) fn release(&mut self, unit: u8) {
+        if let Some(sent) = self.units.as_mut().and_then(|units| units.sent.get_mut(usize::from(unit))) {
+            *sent = sent.saturating_sub(1);
+        }
+    }
+
+    /// A request is sent that was not in the queue.
+    pub(super) fn occupy(&mut self, unit: u8) {
+        if let Some(units) = &mut self.units {
+            units.add(unit);
+        }
+    }
+}
+
+impl Link {
+    fn call(&mut self) {
+        if !self.called {
+            self.called = true;
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+}
+
+impl Units {
+    fn sent(&self, unit: u8) -> u16 {
+        self.sent.get(usize::from(unit)).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, unit: u8) {
+        if let Some(sent) = self.sent.get_mut(usize::from(unit)) {
+            *sent += 1;
+        }
+    }
+
+    /// Whether several units were asked for lately. Counted once a second at most.
+    fn are_several(&mut self, now: Instant) -> bool {
+        if self.counted.is_none_or(|at| now - at > Duration::from_secs(1)) {
+            let lately = |at: &Option<Instant>| at.is_some_and(|at| now - at < UNIT_COUNTS);
+            self.several = self.seen.iter().filter(|at| lately(at)).count() > 1;
+            self.counted = Some(now);
+        }
+        self.several
+    }
+}
