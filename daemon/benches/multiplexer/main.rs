@@ -32,10 +32,10 @@ mod stage;
 use std::process::ExitCode;
 
 use common::{arguments, place, process, proxy, report, role, table, verdict};
-use contestant::{Contestant, Program};
+use contestant::Contestant;
 use options::{Options, Sizes};
 use report::Report;
-use table::{Figure, Table};
+use table::Table;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match Options::parse(args.into_iter()) {
-        Ok(options) => all(&options),
+        Ok(options) => Run::new(options).all(),
         Err(error) => {
             eprintln!("{error}\n{}", options::USAGE);
             ExitCode::from(2)
@@ -51,79 +51,94 @@ fn main() -> ExitCode {
     }
 }
 
-fn all(options: &Options) -> ExitCode {
-    process::raise_descriptors();
-    let mut report = Report::default();
-    let who = present(options, &mut report);
-    let measures = |section: &str| options.arguments.measures(section);
-    if measures("speed") {
-        let title = "Speed: direct as it is, the others as a ratio to it (CPU and below as they are); median of the rounds [least–most]";
-        let mut table = Table::new(title, &speed::FIGURES, names(&who));
-        report.each_round("speed", options.arguments.rounds(), &options.arguments, |report, round| {
-            speed::round(&mut table, round, &who, &options.sizes, report);
-        });
-        report.print("speed", &table);
-        report.verdicts.extend(judge::speed(&table, &who));
-    }
-    let others: Vec<Contestant> = who.iter().copied().filter(|c| !c.is_domoflux()).collect();
-    let has_subject = who.len() > others.len();
-    let peers = others.iter().copied().filter(|c| c.is_peer());
-    if measures("coalescing") && has_subject {
-        let title = "A device that takes 10 ms, one request at a time: not coalesced as it is, the others as a ratio to it";
-        let who = [&sharing::COALESCERS, &others[..]].concat();
-        let table = section(&mut report, options, title, &sharing::COALESCING, &who, sharing::coalescing);
-        report.print("coalescing", &table);
-        report.verdicts.extend(judge::coalescing(&table));
-    }
-    if measures("pool") && has_subject {
-        let title = "A device that takes 200 ms, on four connections: a pool of 1 as it is, of 4 as a ratio to it";
-        let table = section(&mut report, options, title, &sharing::POOL, &sharing::POOLS, sharing::pool);
-        report.print("pool", &table);
-        report.verdicts.extend(judge::pool(&table));
-    }
-    if measures("memory") {
-        let pipelined = who.iter().copied().filter(|c| c.name == contestant::PIPELINED);
-        let who: Vec<Contestant> = pipelined.chain(peers).collect();
-        let table = section(&mut report, options, "Memory; median [least–most]", &footprint::FIGURES, &who, footprint::memory);
-        report.print("memory", &table);
-        report.verdicts.extend(judge::memory(&table));
-    }
-    report.conclude(options.arguments.json.as_deref())
+type Measure = fn(&mut Table, usize, Contestant, &Sizes) -> Result<(), String>;
+
+struct Run {
+    options: Options,
+    /// Those who take part and are there.
+    who: Vec<Contestant>,
+    report: Report,
 }
 
-/// Those who take part and are there.
-fn present(options: &Options, report: &mut Report) -> Vec<Contestant> {
-    let mut who: Vec<Contestant> = contestant::ALL.into_iter().filter(|&c| options.includes(c)).collect();
-    who.retain(|&c| match c.absent() {
-        // Without its subject a benchmark has nothing to say; the others are there to compare with.
-        Some(why) if matches!(c.program, Program::Domoflux(_)) => {
-            report.fail(why);
-            false
+impl Run {
+    fn new(options: Options) -> Self {
+        process::raise_descriptors();
+        let mut report = Report::default();
+        let mut who: Vec<Contestant> = contestant::ALL.into_iter().filter(|&c| options.includes(c)).collect();
+        who.retain(|&c| match c.absent() {
+            // Without its subject a benchmark has nothing to say; the others are there to compare with.
+            Some(why) if c.is_domoflux() => {
+                report.fail(why);
+                false
+            }
+            Some(why) => {
+                eprintln!("left out: {why}");
+                false
+            }
+            None => true,
+        });
+        Self { options, who, report }
+    }
+
+    fn all(mut self) -> ExitCode {
+        let steps: [(&str, fn(&mut Self)); 4] =
+            [("speed", Self::speed), ("coalescing", Self::coalescing), ("pool", Self::pool), ("memory", Self::memory)];
+        for (section, step) in steps {
+            let has_subject = matches!(section, "speed" | "memory") || self.who.iter().any(|c| c.is_domoflux());
+            if self.options.arguments.measures(section) && has_subject {
+                step(&mut self);
+            }
         }
-        Some(why) => {
-            eprintln!("left out: {why}");
-            false
-        }
-        None => true,
-    });
-    who
+        self.report.conclude(self.options.arguments.json.as_deref())
+    }
+
+    fn speed(&mut self) {
+        let title = "Speed: direct as it is, the others as a ratio to it (CPU and below as they are); median of the rounds [least–most]";
+        let mut table = Table::new(title, &speed::FIGURES, names(&self.who));
+        let Self { options, who, report } = self;
+        report.each_round("speed", options.arguments.rounds(), &options.arguments, |report, round| {
+            speed::round(&mut table, round, who, &options.sizes, report);
+        });
+        report.print("speed", &table);
+        report.verdicts.extend(judge::speed(&table, who));
+    }
+
+    fn coalescing(&mut self) {
+        let title = "A device that takes 10 ms, one request at a time: not coalesced as it is, the others as a ratio to it";
+        let others = self.who.iter().copied().filter(|c| !c.is_domoflux());
+        let who: Vec<Contestant> = sharing::COALESCERS.into_iter().chain(others).collect();
+        let table = self.section("coalescing", Table::new(title, &sharing::COALESCING, names(&who)), &who, sharing::coalescing);
+        self.report.verdicts.extend(judge::coalescing(&table));
+    }
+
+    fn pool(&mut self) {
+        let title = "A device that takes 200 ms, on four connections: a pool of 1 as it is, of 4 as a ratio to it";
+        let table = self.section("pool", Table::new(title, &sharing::POOL, names(&sharing::POOLS)), &sharing::POOLS, sharing::pool);
+        self.report.verdicts.extend(judge::pool(&table));
+    }
+
+    fn memory(&mut self) {
+        let who: Vec<Contestant> = self.who.iter().copied().filter(|c| c.name == contestant::PIPELINED || c.is_peer()).collect();
+        let title = "Memory; median [least–most]";
+        let table = self.section("memory", Table::new(title, &footprint::FIGURES, names(&who)), &who, footprint::memory);
+        self.report.verdicts.extend(judge::memory(&table));
+    }
+
+    /// A few rounds of what scatters little.
+    fn section(&mut self, name: &str, mut table: Table, who: &[Contestant], measure: Measure) -> Table {
+        let Self { options, report, .. } = self;
+        report.each_round(name, options.arguments.rounds().min(3), &options.arguments, |report, round| {
+            for &who in who {
+                if let Err(fault) = measure(&mut table, round, who, &options.sizes) {
+                    report.fail(format!("{name}, {}: {fault}", who.name));
+                }
+            }
+        });
+        report.print(name, &table);
+        table
+    }
 }
 
 fn names(who: &[Contestant]) -> Vec<&'static str> {
     who.iter().map(|c| c.name).collect()
-}
-
-type Measure = fn(&mut Table, usize, Contestant, &Sizes) -> Result<(), String>;
-
-/// A few rounds of what scatters little.
-fn section(report: &mut Report, options: &Options, title: &'static str, figures: &'static [Figure], who: &[Contestant], measure: Measure) -> Table {
-    let mut table = Table::new(title, figures, names(who));
-    report.each_round(figures[0].key, options.arguments.rounds().min(3), &options.arguments, |report, round| {
-        for &who in who {
-            if let Err(fault) = measure(&mut table, round, who, &options.sizes) {
-                report.fail(format!("{}, {}: {fault}", figures[0].key, who.name));
-            }
-        }
-    });
-    table
 }
