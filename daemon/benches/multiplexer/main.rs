@@ -51,6 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
+type Step = fn(&mut Run);
 type Measure = fn(&mut Table, usize, Contestant, &Sizes) -> Result<(), String>;
 
 struct Run {
@@ -81,8 +82,7 @@ impl Run {
     }
 
     fn all(mut self) -> ExitCode {
-        let steps: [(&str, fn(&mut Self)); 4] =
-            [("speed", Self::speed), ("coalescing", Self::coalescing), ("pool", Self::pool), ("memory", Self::memory)];
+        let steps: [(&str, Step); 4] = [("speed", Self::speed), ("coalescing", Self::coalescing), ("pool", Self::pool), ("memory", Self::memory)];
         for (section, step) in steps {
             let has_subject = matches!(section, "speed" | "memory") || self.who.iter().any(|c| c.is_domoflux());
             if self.options.arguments.measures(section) && has_subject {
