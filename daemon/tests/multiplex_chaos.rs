@@ -1,7 +1,7 @@
 //! A device that does everything wrong at random, and clients that check every answer. `DOMOFLUX_ANSWERS=10000000` checks more
 //! of them, with less going wrong at a time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -31,9 +31,14 @@ struct Odds {
 #[derive(Default)]
 struct Seen {
     writes: Mutex<HashSet<u32>>,
+    /// What was written last, by address.
+    written: Mutex<HashMap<u16, u32>>,
     twice: AtomicU64,
     requests: AtomicU64,
 }
+
+/// From here on, registers hold what was written to them, and each client has its own.
+const OWN: u16 = 1000;
 
 /// What a register holds.
 fn register(unit: u8, address: u16) -> u16 {
@@ -66,12 +71,17 @@ async fn read_frame(stream: &mut (impl AsyncReadExt + Unpin)) -> std::io::Result
 fn answer_to(seen: &Seen, unit: u8, pdu: &[u8]) -> Vec<u8> {
     let at = |i: usize| u16::from_be_bytes([pdu[i], pdu[i + 1]]);
     match pdu[0] {
+        3 if at(1) >= OWN => {
+            let number = seen.written.lock().unwrap().get(&at(1)).copied().unwrap_or(0);
+            [&[3, 4][..], &number.to_be_bytes()].concat()
+        }
         3 | 4 => [&[pdu[0], (at(3) * 2) as u8][..], &registers(unit, at(1), at(3))].concat(),
         16 => {
             let number = u32::from_be_bytes(pdu[6..10].try_into().unwrap());
             if !seen.writes.lock().unwrap().insert(number) {
                 seen.twice.fetch_add(1, Relaxed);
             }
+            seen.written.lock().unwrap().insert(at(1), number);
             pdu[..5].to_vec()
         }
         other => vec![other | 0x80, 1],
@@ -172,7 +182,9 @@ struct Found {
 }
 
 /// Asks, `burst` requests at a time, and checks what comes back.
-async fn client(at: SocketAddr, found: Arc<Found>, enough: u64, burst: usize) {
+async fn client(at: SocketAddr, found: Arc<Found>, enough: u64, burst: usize, own: u16) {
+    // What it has written, as far as that is known.
+    let mut mine = None;
     let done = |found: &Found| found.right.load(Relaxed) >= enough || !found.wrong.lock().unwrap().is_empty();
     while !done(&found) {
         let Ok(mut stream) = TcpStream::connect(at).await else { continue };
@@ -188,7 +200,10 @@ async fn client(at: SocketAddr, found: Arc<Found>, enough: u64, burst: usize) {
                 let (unit, address) = (fastrand::u8(1..4), fastrand::u16(..200));
                 let pdu = if fastrand::u8(..10) == 0 {
                     let number = found.next_write.fetch_add(1, Relaxed);
-                    [&[16][..], &address.to_be_bytes(), &[0, 2, 4], &number.to_be_bytes()].concat()
+                    mine = None;
+                    [&[16][..], &own.to_be_bytes(), &[0, 2, 4], &number.to_be_bytes()].concat()
+                } else if fastrand::u8(..5) == 0 {
+                    [&[3][..], &own.to_be_bytes(), &[0, 2]].concat()
                 } else {
                     [&[fastrand::u8(3..5)][..], &address.to_be_bytes(), &fastrand::u16(1..20).to_be_bytes()].concat()
                 };
@@ -216,7 +231,14 @@ async fn client(at: SocketAddr, found: Arc<Found>, enough: u64, burst: usize) {
                 if unit != asked_unit {
                     return found.wrong.lock().unwrap().push(format!("unit {unit}, not {asked_unit}"));
                 }
-                if got[0] < 0x80 && got[0] != 16 && got[2..] != registers(unit, u16::from_be_bytes([pdu[1], pdu[2]]), pdu[4].into()) {
+                let of_own = u16::from_be_bytes([pdu[1], pdu[2]]) == own;
+                if burst == 1 && got[0] == 16 {
+                    mine = Some(pdu[6..10].to_vec());
+                }
+                if of_own && got[0] == 3 && mine.as_ref().is_some_and(|mine| got[2..] != *mine) {
+                    return found.wrong.lock().unwrap().push(format!("{got:?} is read, but {mine:?} was written"));
+                }
+                if got[0] < 0x80 && got[0] != 16 && !of_own && got[2..] != registers(unit, u16::from_be_bytes([pdu[1], pdu[2]]), pdu[4].into()) {
                     return found.wrong.lock().unwrap().push(format!("{got:?} to {pdu:?} of unit {unit}"));
                 }
             }
@@ -258,7 +280,7 @@ fn run(spec: Value, odds: Odds, share: u64) {
             }
         });
         let clients: Vec<_> = (0..40)
-            .map(|n| tokio::spawn(client(at, Arc::clone(&found), wanted / share, if n % 4 == 0 { 5 } else { 1 })))
+            .map(|n| tokio::spawn(client(at, Arc::clone(&found), wanted / share, if n % 4 == 0 { 5 } else { 1 }, OWN + 2 * n)))
             .collect();
         for client in clients {
             client.await.unwrap();

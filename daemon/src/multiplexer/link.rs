@@ -54,7 +54,8 @@ pub(super) async fn run(hub: Arc<Hub>, lane: usize, link: usize) {
             Err(error) => place.could_not(&error),
         }
         place.set(LinkState::Down);
-        check_at = check_at.map(|_| Instant::now() + interval);
+        // A device that is to be left alone is not connected to for this.
+        check_at = check_at.filter(|_| place.hub.spec.close_when_idle.is_none()).map(|_| Instant::now() + interval);
     }
 }
 
