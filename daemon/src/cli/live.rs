@@ -66,17 +66,21 @@ fn mirror(counters: &CounterValues) -> String {
 fn multiplexer(counters: &CounterValues) -> String {
     let n = |name: &str| n(counters, name);
     let ms = |name: &str| n(name) as f64 / 1000.0;
+    // There is none before the first answers, and none when the flow has ended.
+    let latency = match n("latencyP50") {
+        0 => String::new(),
+        _ => format!(" | p50 {:.1} ms, p99 {:.1} ms", ms("latencyP50"), ms("latencyP99")),
+    };
     format!(
-        "clients {} of {} | requests {}, answers {} | wait {}, under way {} | p50 {:.1} ms, p99 {:.1} ms | device: connections {}, failed {}, silent {}",
+        "clients {} of {} | requests {}, answers {} | wait {}, under way {}{latency} | device: connections {} of {}, failed {}, silent {}",
         n("activeConnections"),
         n("clientConnections"),
         n("requests"),
         n("answers"),
         n("queueDepth"),
         n("inFlight"),
-        ms("latencyP50"),
-        ms("latencyP99"),
         n("targetActive"),
+        n("targetConnections"),
         n("targetErrConnect"),
         n("timeouts"),
     )

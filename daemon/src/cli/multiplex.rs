@@ -85,10 +85,6 @@ pub(super) struct Args {
     #[arg(long)]
     no_keepalive: bool,
     #[command(flatten)]
-    modbus: Modbus,
-    #[command(flatten)]
-    serial: Serial,
-    #[command(flatten)]
     running: Running,
     /// Log what happens to the flow.
     #[arg(short, long)]
@@ -99,6 +95,10 @@ pub(super) struct Args {
     /// How much is logged [default: warn].
     #[arg(long, value_enum, conflicts_with_all = ["verbose", "debug"])]
     log_level: Option<LogLevel>,
+    #[command(flatten)]
+    modbus: Modbus,
+    #[command(flatten)]
+    serial: Serial,
 }
 
 #[derive(clap::Args)]
@@ -226,10 +226,10 @@ impl Args {
         self.protocol.as_deref().unwrap_or(usual)
     }
 
-    /// Whom to dial; nobody where the device is on a serial line.
+    /// Whom to dial; nobody where the device is on a serial line, or should be.
     fn targets(&self) -> Vec<Address> {
         match self.targets.as_slice() {
-            [] if self.serial.device.is_none() => values::target("127.0.0.1:1234").into_iter().collect(),
+            [] if self.protocol() != "modbus-rtu" => values::target("127.0.0.1:1234").into_iter().collect(),
             given => given.to_vec(),
         }
     }

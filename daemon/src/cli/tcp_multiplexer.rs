@@ -80,7 +80,7 @@ struct Server {
     #[arg(long, value_name = "N", default_value_t = 1)]
     max_connections: u32,
     /// delay before retrying target connection
-    #[arg(long, alias = "retryDelay", value_name = "DURATION", default_value = "1s", value_parser = duration::read)]
+    #[arg(long, visible_alias = "retryDelay", value_name = "DURATION", default_value = "1s", value_parser = duration::read)]
     reconnect_backoff: Seconds,
     /// interval for target connection health checks
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::read)]
@@ -102,8 +102,8 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         None => say(Cli::command().render_help().to_string().trim_end()),
         Some(Command::List) => {
-            let names: String = PROTOCOLS.iter().map(|(name, _)| format!("* {name}\n")).collect();
-            say(&format!("{names}\nusage for example: ./tcp-multiplexer server -p echo"))
+            let names: Vec<&str> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
+            say(&format!("* {}\n\nusage for example: ./tcp-multiplexer server -p echo", names.join("\n* ")))
         }
         Some(Command::Version) => say(&format!("version {}, commit none, built at unknown by domoflux", env!("CARGO_PKG_VERSION"))),
         Some(Command::Server(server)) => serve(server, cli),
