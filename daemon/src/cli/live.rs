@@ -16,7 +16,9 @@ pub(super) async fn counters(flows: &Flows, kind: &str) {
         if let Ok(counters) = flows.counters(Some(&ids))
             && let Some(counters) = counters.values().next()
         {
-            let width = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).max(20);
+            let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+            // A serial console does not know its width.
+            let width = if columns == 0 { 80 } else { columns.max(20) };
             let line: String = summary(kind, &counters.values()).chars().take(width - 1).collect();
             let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         }

@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// The unit that is asked.
     #[arg(long, default_value_t = 1, value_name = "N")]
     unit: u8,
-    /// What is read.
+    /// What is read: a name, or its function code.
     #[arg(long, value_enum, default_value = "holding")]
     function: Function,
     /// The first address, from 0.
@@ -47,16 +47,16 @@ pub(super) struct Args {
 /// A function that reads.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Function {
-    /// Coils
+    /// Coils (1)
     #[value(alias = "1")]
     Coils,
-    /// Discrete inputs
+    /// Discrete inputs (2)
     #[value(alias = "2")]
     Discrete,
-    /// Holding registers
+    /// Holding registers (3)
     #[value(alias = "3")]
     Holding,
-    /// Input registers
+    /// Input registers (4)
     #[value(alias = "4")]
     Input,
 }
@@ -223,7 +223,7 @@ fn add_registers(text: &mut String, args: &Args, registers: &[u16]) {
         let value = u32::from(*high) << 16 | u32::from(*low);
         let _ = write!(text, "\n{at:7}  0x{value:08x}");
         let _ = match shown_as {
-            Type::F32 => write!(text, "  {:14}", f32::from_bits(value)),
+            Type::F32 => write!(text, "  {:14?}", f32::from_bits(value)),
             Type::I32 => write!(text, "  {:14}", value.cast_signed()),
             _ => write!(text, "  {value:14}"),
         };

@@ -24,10 +24,10 @@ pub(super) async fn show() -> Result<(), Failure> {
         return Err(Failure::new("the inverter takes two connections"));
     }
     say("without   a second client comes: both have lost their connection")?;
+    let before = inverter.connections();
 
     let (flows, listen) = start(KIND, json!({"listen": "127.0.0.1:0", "target": inverter.address.to_string(), "protocol": "modbus"})).await?;
     say(&format!("domoflux  {listen} shares one connection among three clients\n"))?;
-    let before = inverter.connections();
     let (fast, slow, writer) =
         tokio::try_join!(reads(listen, 0, 60, Duration::ZERO), reads(listen, 500, 6, Duration::from_millis(200)), writes(listen))?;
     say(&format!("fast      {fast}\nslow      {slow}\nwriter    {writer}"))?;
