@@ -37,6 +37,7 @@ mod mirror_udp_machine;
 mod mirror_udp_trouble;
 mod multiplex_chaos;
 mod multiplex_cli;
+mod multiplex_week;
 mod neighbours;
 mod probes;
 mod reload;
