@@ -8,7 +8,7 @@ set -eu
 umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
-prefix=/usr/local prefix_given='' action=install dry_run='' purge='' enable='' binary=''
+prefix=/usr/local prefix_given='' action=install dry_run='' purge='' enable='' binary='' link=''
 etc=/etc/domoflux
 state=/var/lib/domoflux
 unit=/etc/systemd/system/domoflux@.service
@@ -24,6 +24,7 @@ It enables nothing by itself, and brings running instances to the new version. N
   --enable INSTANCE  also enable and start an instance: jeedom, domoticz, default, or another name; may be repeated
   --prefix DIR       where to install [/usr/local]; without root, to a directory of yours: then no unit and no user
   --binary FILE      install this binary
+  --tcp-multiplexer  also link the binary as tcp-multiplexer, under which name it takes that tool's commands
   --uninstall        take everything away but state (/var/lib/domoflux) and settings (/etc/domoflux)
   --purge            with --uninstall: state and settings, too
   --dry-run          say what would be done, and do nothing
@@ -58,6 +59,7 @@ options() {
             --uninstall) action=uninstall ;;
             --purge) purge=1 ;;
             --dry-run) dry_run=1 ;;
+            --tcp-multiplexer) link=1 ;;
             --help | -h)
                 usage
                 exit 0
@@ -87,6 +89,7 @@ options() {
     done
     [ -z "$purge" ] || [ $action = uninstall ] || wrong_use "--purge goes with --uninstall"
     [ -z "$enable" ] || [ $action = install ] || wrong_use "--enable does not go with --uninstall"
+    [ -z "$link" ] || [ $action = install ] || wrong_use "--tcp-multiplexer does not go with --uninstall"
     case $prefix in *[[:space:]]*) wrong_use "--prefix can't have blanks: \"$prefix\"" ;; esac
     manifest=$prefix/share/domoflux/manifest
 }
@@ -300,9 +303,38 @@ put() { # mode, what, where
     say "$done $3"
 }
 
+# A link that is there already stays with an update: somebody's unit file lives on it. Another program's is not touched.
+check_link() {
+    linked=$prefix/bin/tcp-multiplexer
+    case "
+$was
+" in
+        *"
+file $linked
+"*) if [ -L "$linked" ]; then link=1; fi ;;
+    esac
+    if [ -n "$link" ] && { [ -e "$linked" ] || [ -L "$linked" ]; } && [ "$(readlink "$linked")" != domoflux ]; then
+        fail "--tcp-multiplexer: $linked is another program: move it away first, for example to $linked.old"
+    fi
+}
+
+put_link() {
+    if [ -z "$link" ]; then return; fi
+    note "file $linked"
+    if [ -L "$linked" ]; then
+        say "already there: $linked"
+    elif [ -n "$dry_run" ]; then
+        say "would link $linked to domoflux"
+    else
+        ln -s domoflux "$linked"
+        say "linked $linked to domoflux"
+    fi
+}
+
 put_files() {
     put 755 "$source/domoflux" "$prefix/bin/domoflux"
     restart=$changed
+    put_link
     for page in "$source"/man/*.1; do put 644 "$page" "$prefix/share/man/man1/${page##*/}"; done
     put 644 "$source/completions/domoflux.bash" "$prefix/share/bash-completion/completions/domoflux"
     put 644 "$source/completions/_domoflux" "$prefix/share/zsh/site-functions/_domoflux"
@@ -452,7 +484,7 @@ enable_instances() {
 # ---- Taking it away
 
 remove_file() {
-    if [ ! -e "$1" ]; then return; fi
+    if [ ! -e "$1" ] && [ ! -L "$1" ]; then return; fi
     if [ -n "$dry_run" ]; then
         say "would remove $1"
     else
@@ -535,6 +567,7 @@ fi
 no_package
 supported_system
 architecture
+check_link
 noted='' would_make='' user='' changed='' restart=''
 find_source
 if [ -n "$source" ]; then put_files; fi

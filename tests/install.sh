@@ -101,11 +101,33 @@ inside /opt/release/install.sh --enable default > "$work/output"
 says "already enabled: domoflux@default.service"
 echo "enables"
 
+# The name of another tool, only when asked; an update keeps it, and somebody else's program is not touched.
+link=usr/local/bin/tcp-multiplexer
+[ ! -e "$root/$link" ] || fail "linked tcp-multiplexer unasked"
+echo "another tool" > "$root/$link"
+refuses "/$link is another program: move it away first" /opt/release/install.sh --tcp-multiplexer
+grep -q "another tool" "$root/$link" || fail "touched another tool's program"
+rm "$root/$link"
+inside /opt/release/install.sh --tcp-multiplexer --dry-run > "$work/output"
+says "would link /$link to domoflux"
+[ ! -L "$root/$link" ] || fail "a dry run made a link"
+inside /opt/release/install.sh --tcp-multiplexer > "$work/output"
+says "linked /$link to domoflux"
+inside tcp-multiplexer list > "$work/output"
+says "^\* modbus-serial$"
+inside /opt/release/install.sh > "$work/output"
+says "already there: /$link"
+inside tcp-multiplexer version > "$work/output"
+says "^version [0-9]"
+refuses "does not go with --uninstall" /opt/release/install.sh --uninstall --tcp-multiplexer
+echo "takes the name tcp-multiplexer when asked"
+
 with_times > "$work/before"
 inside /opt/release/install.sh --uninstall --purge --dry-run > "$work/output"
 with_times > "$work/after"
 same "a dry run of --uninstall changed something" "$work/before" "$work/after"
 says "would remove /usr/local/bin/domoflux"
+says "would remove /usr/local/bin/tcp-multiplexer"
 # With state, the owner of it stays; without, nothing does.
 mkdir "$root/var/lib/domoflux/default"
 echo "[daemon]" > "$root/etc/domoflux/default.toml"

@@ -9,8 +9,10 @@ use super::{Cli, Failure, say};
 use crate::app::Settings;
 use crate::config::file_schema;
 use crate::flow::{Flows, Means, describe_kinds};
+use crate::i18n;
 use crate::jeedom::Callback;
 use crate::log::{Format, Log, LogLevel};
+use crate::multiplexer::protocol::{ALIASES, PROTOCOLS};
 use crate::rpc::{Daemon, method_table};
 use crate::store::Store;
 
@@ -49,6 +51,30 @@ pub(super) fn kinds(args: &KindsArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// List the protocols that a multiplexer can share a connection of.
+#[derive(clap::Args)]
+pub(super) struct ProtocolsArgs {
+    /// Language of the descriptions: en or fr.
+    #[arg(long, default_value = "en")]
+    language: String,
+    /// Print them as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn protocols(args: &ProtocolsArgs) -> Result<(), Failure> {
+    let aliases = |name: &str| ALIASES.iter().filter(|(_, of)| *of == name).map(|(alias, _)| *alias).collect::<Vec<_>>();
+    let all = PROTOCOLS
+        .iter()
+        .map(|protocol| (protocol.name(), aliases(protocol.name()), i18n::text(protocol.about(), &args.language)));
+    if args.json {
+        let all: Vec<_> = all.map(|(name, aliases, about)| json!({"name": name, "aliases": aliases, "description": about})).collect();
+        return say(&format!("{:#}", json!(all)));
+    }
+    let lines: Vec<String> = all.map(|(name, aliases, about)| format!("{name:15} {:7} {about}", aliases.join(", "))).collect();
+    say(&format!("{:15} {:7} FRAMES\n{}", "NAME", "ALIAS", lines.join("\n")))
 }
 
 /// Print a schema as JSON.

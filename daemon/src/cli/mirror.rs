@@ -4,13 +4,11 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::{CONFIG, Failure, live};
-use crate::app;
-use crate::flow::{FlowSpec, Flows, Means, Problem, RegistryError};
-use crate::log::{Format, Log, LogLevel};
-use crate::net::{Address, ListenAddress, budget};
-use crate::service::Stop;
-use crate::store::Store;
+use super::Failure;
+use super::foreground::{Foreground, Running, put};
+use crate::flow::Problem;
+use crate::log::LogLevel;
+use crate::net::{Address, ListenAddress};
 use crate::units::{Bytes, Seconds};
 
 /// Mirror a TCP stream, or UDP datagrams, in the foreground.
@@ -86,65 +84,40 @@ pub(super) struct Args {
     /// Do not probe silent connections.
     #[arg(long)]
     no_keepalive: bool,
-    /// Memory that all queues share.
-    #[arg(long, value_name = "SIZE", default_value_t = Bytes(budget::DEFAULT_TOTAL as u64))]
-    buffer_total: Bytes,
-    /// How long connections may go on after Ctrl-C.
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
-    drain_timeout: Seconds,
-    /// Threads that relay; more than one pays on a machine with cores to spare and many busy connections.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    threads: u16,
+    #[command(flatten)]
+    running: Running,
     /// How much is logged.
     #[arg(long, value_enum, default_value = "info")]
     log_level: LogLevel,
 }
 
-const ID: &str = "mirror";
-
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let _log = Log::start(args.log_level, Format::Text);
-    super::run_to_end(args.threads.into(), serve(args))?
-}
-
-async fn serve(args: &Args) -> Result<(), Failure> {
-    app::raise_descriptor_limit();
-    let stop = Stop::on_signals().map_err(|e| Failure::new(e.to_string()))?;
-    let total = super::buffer_total(args.buffer_total)?;
-    let flows = Flows::new(Means::new(total, Store::in_memory(), args.spool_dir.clone()));
-    let wanted = FlowSpec { id: ID.to_owned(), kind: "mirror".to_owned(), spec: args.spec(), enabled: true };
-    flows.apply("cli", &wanted).await.map_err(|error| match error {
-        RegistryError::Request { problems } => Failure::with_code(problems.0.iter().map(option_problem).collect::<Vec<_>>().join("\n"), CONFIG),
-        error => Failure::new(error.to_string()),
-    })?;
     let list = |addresses: &[Address]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    tracing::info!(flow = ID, "target {}, mirrors {}; Ctrl-C ends it", list(&args.targets), list(&args.mirrors));
-    tokio::select! {
-        () = stop.now.cancelled() => {}
-        () = live::counters(&flows, ID) => {}
-    }
-    live::end();
-    let cut = app::drain(&flows, args.drain_timeout.0, &stop).await;
-    app::flush_spools().await;
-    let counters = flows.counters(None).map_err(|e| Failure::new(e.to_string()))?;
-    for counters in counters.values() {
-        tracing::info!("{}; {cut} connections cut", live::summary(&counters.values()));
-    }
-    Ok(())
+    let flow = Foreground {
+        kind: "mirror",
+        spec: args.spec(),
+        running: &args.running,
+        spool_dir: args.spool_dir.clone(),
+        log_level: args.log_level,
+        hello: format!("target {}, mirrors {}", list(&args.targets), list(&args.mirrors)),
+        option_of,
+        stopped_by: &[],
+        failing: 1,
+    };
+    flow.run()
 }
 
-/// A problem of the spec in terms of the options.
-fn option_problem(problem: &Problem) -> String {
+/// The option that a problem of the spec is about.
+fn option_of(problem: &Problem) -> String {
     let field = problem.pointer.trim_start_matches("/spec").rsplit('/').next().unwrap_or_default();
-    let option = match field {
+    match field {
         "" | "address" => "mirror".to_owned(),
         n if n.parse::<usize>().is_ok() && problem.pointer.contains("/target/") => "target".to_owned(),
         n if n.parse::<usize>().is_ok() && problem.pointer.contains("/trusted_proxies/") => "trusted-proxy".to_owned(),
         n if n.parse::<usize>().is_ok() => "allow".to_owned(),
         "from_client" => "no-from-client".to_owned(),
         field => field.replace('_', "-"),
-    };
-    format!("--{option}: {}", problem.message)
+    }
 }
 
 impl Args {
@@ -187,11 +160,5 @@ impl Args {
         put(&mut spec, "udp_sessions", self.udp_sessions.map(|n| json!(n)));
         put(&mut spec, "allow", (!self.allow.is_empty()).then(|| json!(self.allow)));
         Value::Object(spec)
-    }
-}
-
-fn put(fields: &mut Map<String, Value>, name: &str, value: Option<Value>) {
-    if let Some(value) = value {
-        fields.insert(name.to_owned(), value);
     }
 }

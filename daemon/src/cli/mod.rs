@@ -9,16 +9,21 @@ mod daemon;
 mod demo;
 mod documents;
 mod dump;
+mod duration;
 mod flow;
+mod foreground;
 mod live;
 mod log;
 mod mirror;
+mod multiplex;
 mod probe;
+mod probe_modbus;
 mod status;
+mod tcp_multiplexer;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::net::budget::LEAST_TOTAL;
 
@@ -42,6 +47,7 @@ struct Cli {
 enum Command {
     Daemon(daemon::Args),
     Mirror(mirror::Args),
+    Multiplex(Box<multiplex::Args>),
     Demo(demo::Args),
     Check(check::Args),
     Flow(flow::Args),
@@ -49,6 +55,7 @@ enum Command {
     Log(log::Args),
     Dump(dump::Args),
     Kinds(documents::KindsArgs),
+    Protocols(documents::ProtocolsArgs),
     Call(call::Args),
     Schema(documents::SchemaArgs),
     Probe(probe::Args),
@@ -81,30 +88,14 @@ impl From<std::io::Error> for Failure {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let mut command = without_empty_variables(Cli::command());
-    let parsed = command.try_get_matches_from_mut(std::env::args_os());
-    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))) {
-        Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
-        }
+    let done = if tcp_multiplexer::is_asked_for(std::env::args_os().next().as_deref()) {
+        parsed::<tcp_multiplexer::Cli>(tcp_multiplexer::USAGE).map(|cli| tcp_multiplexer::run(&cli))
+    } else {
+        parsed::<Cli>(USAGE).map(run)
     };
-    let done = match cli.command {
-        Command::Daemon(args) => daemon::run(&args),
-        Command::Mirror(args) => mirror::run(&args),
-        Command::Demo(args) => demo::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Flow(args) => flow::run(args),
-        Command::Status(args) => status::run(&args),
-        Command::Log(args) => log::run(&args),
-        Command::Dump(args) => dump::run(&args),
-        Command::Kinds(args) => documents::kinds(&args),
-        Command::Call(args) => call::run(&args),
-        Command::Schema(args) => documents::schema(&args),
-        Command::Probe(args) => probe::run(args),
-        Command::Completions(args) => documents::completions(&args),
-        Command::Man(args) => documents::man(&args),
+    let done = match done {
+        Ok(done) => done,
+        Err(code) => return code,
     };
     crate::log::flush();
     match done {
@@ -115,6 +106,39 @@ pub fn main() -> ExitCode {
             }
             ExitCode::from(code)
         }
+    }
+}
+
+/// Reads the arguments of this process. What is wrong with them, or the help that they ask for, is printed.
+fn parsed<C: Parser>(usage: u8) -> Result<C, ExitCode> {
+    let mut command = without_empty_variables(C::command());
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    matches
+        .and_then(|matches| C::from_arg_matches(&matches).map_err(|error| error.format(&mut command)))
+        .map_err(|error| {
+            let _ = error.print();
+            if error.use_stderr() { ExitCode::from(usage) } else { ExitCode::SUCCESS }
+        })
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Daemon(args) => daemon::run(&args),
+        Command::Mirror(args) => mirror::run(&args),
+        Command::Multiplex(args) => multiplex::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Flow(args) => flow::run(args),
+        Command::Status(args) => status::run(&args),
+        Command::Log(args) => log::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Kinds(args) => documents::kinds(&args),
+        Command::Protocols(args) => documents::protocols(&args),
+        Command::Call(args) => call::run(&args),
+        Command::Schema(args) => documents::schema(&args),
+        Command::Probe(args) => probe::run(args),
+        Command::Completions(args) => documents::completions(&args),
+        Command::Man(args) => documents::man(&args),
     }
 }
 
@@ -198,5 +222,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+        super::tcp_multiplexer::Cli::command().debug_assert();
     }
 }

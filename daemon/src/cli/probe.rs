@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::client::Which;
-use super::{Failure, UNAVAILABLE, runtime, say, text_of};
+use super::{Failure, UNAVAILABLE, probe_modbus, runtime, say, text_of};
 use crate::net::{Address, Dialler};
 use crate::units::Seconds;
 
@@ -27,6 +27,7 @@ enum What {
         #[arg(long, default_value = "5s", value_name = "DURATION")]
         timeout: Seconds,
     },
+    Modbus(probe_modbus::Args),
     /// Ask a running daemon whether flows serve. Exit code 0: all do, 69: one does not, or no daemon answers.
     ///
     /// It asks the daemon, and connects to no flow: a connection would be passed on to the target and to the mirrors.
@@ -47,6 +48,7 @@ enum What {
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     match args.what {
         What::Tcp { address, timeout } => tcp(&address, timeout),
+        What::Modbus(args) => probe_modbus::run(&args),
         What::Flow { ids, target, timeout, which } => flows(ids, target, timeout, which),
     }
 }

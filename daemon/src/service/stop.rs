@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -21,17 +22,19 @@ pub struct Stop {
 impl Stop {
     /// Watches for signals. The third one ends the process, whatever it is doing.
     pub fn on_signals() -> Result<Self, AppError> {
+        Self::on_signals_and(&[])
+    }
+
+    /// The same with more of them.
+    pub fn on_signals_and(more: &[SignalKind]) -> Result<Self, AppError> {
         let stop = Self::default();
         let system = |error: io::Error| AppError::System { what: "cannot watch for signals".to_owned(), reason: reason(&error) };
-        let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt()].into_iter().chain(more.iter().copied());
+        let mut signals = kinds.map(signal).collect::<io::Result<Vec<_>>>().map_err(system)?;
         let cancel = stop.clone();
         tokio::spawn(async move {
             for token in [Some(cancel.now), Some(cancel.at_once), None] {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
+                select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
                 match token {
                     Some(token) => token.cancel(),
                     None => {

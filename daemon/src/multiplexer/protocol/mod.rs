@@ -180,7 +180,7 @@ pub static PROTOCOLS: &[&dyn Protocol] = &[
 ];
 
 /// What a protocol is called as well.
-static ALIASES: &[(&str, &str)] = &[("line", "echo")];
+pub static ALIASES: &[(&str, &str)] = &[("line", "echo")];
 
 /// The protocol of this name or alias.
 pub fn find(name: &str) -> Option<&'static dyn Protocol> {
