@@ -92,8 +92,10 @@ function choose(select, text) {
 
 /** Adds a row to the list of this title, and types into it. */
 function addRow(at, title, fields) {
-  control(at.here, title).click();
-  const rows = control(at.here, title).parentElement.querySelectorAll('.domoflux-row-panel');
+  const heading = [...at.here.querySelectorAll('.domoflux-heading')].find((one) => one.textContent.trim().startsWith(title));
+  const adds = heading.parentElement.querySelectorAll('.domoflux-add');
+  adds[adds.length - 1].click();
+  const rows = heading.parentElement.querySelectorAll('.domoflux-row-panel');
   Object.entries(fields).forEach(([label, text]) => type(control(rows[rows.length - 1], label), text));
 }
 
