@@ -18,6 +18,7 @@ use crate::jeedom::Callback;
 use crate::log::{Format, Log, LogLevel};
 use crate::mirror::spool::read_whole;
 use crate::mirror::spool::record::{self, Chunk, End, HEADER, MAGIC, TAIL};
+use crate::multiplexer::protocol::audit;
 use crate::net::proxy::{self, Version};
 use crate::rpc::{Calls, Daemon, Limits};
 use crate::store::Store;
@@ -179,6 +180,17 @@ pub fn flow_spec(bytes: &[u8]) {
         }
         assert!(!problems.to_string().is_empty());
     }
+}
+
+/// A stream of a multiplexer's frames: the first byte chooses protocol and side, the second how the stream is cut. Where the
+/// frames end does not depend on the cuts, and nothing is taken for a frame that is longer than allowed.
+///
+/// # Panics
+///
+/// If not, and if the protocol says of a frame what contradicts itself: see [`audit`].
+pub fn protocol_frames(bytes: &[u8]) {
+    let [choice, seed, bytes @ ..] = bytes else { return };
+    audit::any(*choice, *seed, bytes);
 }
 
 /// The body of a call, as the API has it after HTTP and the token. The flows are shut down already: methods read their

@@ -35,6 +35,7 @@ mod mirror_udp;
 mod mirror_udp_load;
 mod mirror_udp_machine;
 mod mirror_udp_trouble;
+mod multiplex_chaos;
 mod neighbours;
 mod probes;
 mod reload;

@@ -29,6 +29,9 @@ const TURNAROUND: Duration = Duration::from_millis(100);
 /// After how much silence a frame of unknown length is whole; adapters hand on what they get in such pieces.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// A connection that is closed sooner, and without an answer, is of no use.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// Why a connection is over.
 pub(super) enum Ended {
     /// Nobody needs it.
@@ -82,6 +85,7 @@ pub(super) struct Conn<'a> {
     /// When a byte came last, and when something was answered or sent last.
     heard: Instant,
     used: Instant,
+    opened: Instant,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
 }
@@ -112,14 +116,15 @@ impl<'a> Conn<'a> {
             gap: hub.spec.request_gap.0.max(hub.spec.serial.as_ref().map_or(Duration::ZERO, silence)),
             heard: now,
             used: now,
+            opened: now,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
         }
     }
 
-    /// Whether it was asked something, and has never answered.
+    /// Whether it was asked something and has never answered, or was closed before it could be asked.
     pub(super) fn was_useless(&self) -> bool {
-        self.has_sent && !self.has_answered
+        !self.has_answered && (self.has_sent || self.opened.elapsed() < AT_ONCE)
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
@@ -307,6 +312,9 @@ impl<'a> Conn<'a> {
             if lane.troubled.remove(&request.unit) {
                 self.hub.report.mended(&self.place_of(request));
             }
+        }
+        if state.latency.is_empty() {
+            self.hub.attention.notify_one(); // from now on, somebody counts
         }
         for waiter in request.each() {
             state.latency.add(now - waiter.asked, now);

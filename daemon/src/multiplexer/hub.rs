@@ -217,6 +217,11 @@ impl Hub {
         json!({"devices": devices, "units": units, "clients": desk.some(SHOWN_CLIENTS)})
     }
 
+    /// Whether so many requests wait that nobody may have a second one.
+    pub(super) fn is_full(&self) -> bool {
+        self.counters.get(C::QueueDepth as usize) >= u64::from(self.spec.queue_size)
+    }
+
     /// A request in words.
     pub(super) fn summary(&self, body: &[u8]) -> String {
         match modbus::ask(body).filter(|_| self.protocol.is_modbus()) {

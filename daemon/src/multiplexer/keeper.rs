@@ -17,14 +17,19 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 /// Runs until the hub is retired and its connections are closed.
 pub(super) async fn run(hub: Arc<Hub>, desk: Arc<Desk>) {
+    let _end = End { hub: &hub, desk: &desk };
     let mut refresh_at: Option<Instant> = None;
     loop {
         let (look_at, has_times, has_ended) = {
             let mut state = hub.state();
-            (state.next_look(), !state.latency.is_empty(), state.lanes.iter().all(super::lane::Lane::has_ended))
+            (
+                state.next_look(Instant::now()),
+                !state.latency.is_empty(),
+                state.lanes.iter().all(super::lane::Lane::has_ended),
+            )
         };
         if hub.is_retired() && has_ended {
-            break;
+            return;
         }
         refresh_at = has_times.then(|| refresh_at.unwrap_or_else(|| Instant::now() + REFRESH));
         tokio::select! {
@@ -36,12 +41,23 @@ pub(super) async fn run(hub: Arc<Hub>, desk: Arc<Desk>) {
             }
         }
     }
-    if desk.hub().is_none() {
-        for gauge in [C::QueueDepth, C::InFlight, C::LatencyP50, C::LatencyP99, C::TargetInUse] {
-            hub.counters.set(gauge as usize, 0);
+}
+
+/// The end of a hub, however it comes.
+struct End<'a> {
+    hub: &'a Hub,
+    desk: &'a Desk,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if self.desk.hub().is_none() {
+            for gauge in [C::QueueDepth, C::InFlight, C::LatencyP50, C::LatencyP99, C::TargetInUse] {
+                self.hub.counters.set(gauge as usize, 0);
+            }
         }
+        self.hub.ended.cancel();
     }
-    hub.ended.cancel();
 }
 
 fn refresh(hub: &Hub) {

@@ -25,6 +25,8 @@ pub(super) struct Lane {
     /// How many requests a connection takes at the same time.
     in_flight: usize,
     backoff: Backoff,
+    /// How often in a row nobody could connect.
+    failures: u32,
     /// Nobody could connect since it last answered; then nobody tries before that time.
     pub(super) down_until: Option<Instant>,
     units: Option<Box<Units>>,
@@ -79,6 +81,7 @@ impl Lane {
             links: (0..spec.max_connections).map(|_| Link::default()).collect(),
             in_flight: spec.in_flight as usize,
             backoff: Backoff::new(spec.reconnect_backoff.0.max(Duration::from_millis(10)), LONGEST_PAUSE.max(spec.reconnect_backoff.0)),
+            failures: 0,
             down_until: None,
             units,
             last_read: None,
@@ -148,9 +151,9 @@ impl Lane {
         self.links.iter().all(|link| link.state == LinkState::Ended)
     }
 
-    /// Whether a request that comes now has nothing to wait for.
+    /// Whether a request that comes now has nothing to wait for. One failure may be a device that is just starting again.
     pub(super) fn is_hopeless(&self, now: Instant) -> bool {
-        !self.is_up() && self.down_until.is_some_and(|until| until > now + GRACE)
+        self.failures > 1 && !self.is_up() && self.down_until.is_some_and(|until| until > now + GRACE)
     }
 
     /// The device could not be reached, or has answered nothing: how long nobody tries.
@@ -162,6 +165,7 @@ impl Lane {
             }
         } else if self.down_until.is_none_or(|until| until <= now) {
             self.down_until = Some(now + self.backoff.pause());
+            self.failures += 1;
         }
     }
 
@@ -169,6 +173,7 @@ impl Lane {
     pub(super) fn answers(&mut self) {
         if self.down_until.take().is_some() {
             self.backoff.reset();
+            self.failures = 0;
         }
     }
 

@@ -16,7 +16,7 @@ use super::lane::{GRACE, LinkState};
 use super::post::Post;
 use super::protocol::Refusal;
 use super::request::Phase;
-use crate::net::{Address, Dialler};
+use crate::net::Dialler;
 
 /// How long the connections of the spec before may hold up those of this one.
 const PREDECESSOR_WITHIN: Duration = Duration::from_secs(10);
@@ -42,14 +42,13 @@ pub(super) async fn run(hub: Arc<Hub>, lane: usize, link: usize) {
     let mut check_at = (link == 0 && !interval.is_zero()).then(Instant::now);
     let mut last_end: Option<Instant> = None;
     while place.is_wanted(check_at, last_end).await {
-        let began = Instant::now();
         match place.connect(&mut failed).await {
             Ok(io) => {
                 sleep(place.hub.spec.delay.0).await;
                 place.serve(io).await;
                 last_end = Some(Instant::now());
             }
-            Err(error) => place.could_not(&error, began),
+            Err(error) => place.could_not(&error),
         }
         place.set(LinkState::Down);
         check_at = check_at.map(|_| Instant::now() + interval);
@@ -136,11 +135,11 @@ impl Place {
     }
 
     /// That another connection of several can't be opened is how many devices are, and no trouble.
-    fn say_failed(&self, address: &Address, error: &str) {
+    fn say_failed(&self, place: &impl std::fmt::Display, error: &str) {
         if self.hub.state().lanes.get(self.lane).is_some_and(super::lane::Lane::is_up) {
             tracing::debug!(flow = self.hub.id, "device: {error}; its other connections go on");
         } else {
-            self.hub.report.failed(address, &format!("device: {error}"));
+            self.hub.report.failed(place, &format!("device: {error}"));
         }
     }
 
@@ -174,19 +173,30 @@ impl Place {
         drop(active);
         // Before its requests go back to the queue, so that they wait for another.
         self.set(LinkState::Opening);
-        if let Ended::Lost { why, .. } = &ended {
-            self.hub.count(C::TargetLost, 1);
-            let device = self.hub.device(self.lane);
-            if conn.was_useless() {
-                self.hub.report.failed(&device, &format!("device {device}: {why}"));
-                self.failed();
-            } else {
-                self.hub
-                    .report
-                    .happened(&format_args!("lost {device}"), &format!("device {device}: {why}; it is connected to again"));
-            }
-        }
+        self.judge(&conn, &ended);
         conn.settle(&ended);
+    }
+
+    /// What the end of a connection says about the device.
+    fn judge(&self, conn: &Conn<'_>, ended: &Ended) {
+        let device = self.hub.device(self.lane);
+        let why = match ended {
+            Ended::Unused => return,
+            Ended::Closed => "it closes connections at once",
+            Ended::Lost { why, .. } => why,
+        };
+        if let Ended::Lost { .. } = ended {
+            self.hub.count(C::TargetLost, 1);
+        }
+        if conn.was_useless() {
+            // Dialled again at once, it would be dialled for ever.
+            self.failed();
+            self.say_failed(&device, &format!("{device}: {why}"));
+        } else if let Ended::Lost { .. } = ended {
+            self.hub
+                .report
+                .happened(&format_args!("lost {device}"), &format!("device {device}: {why}; it is connected to again"));
+        }
     }
 
     fn failed(&self) {
@@ -196,7 +206,7 @@ impl Place {
     }
 
     /// The device can't be reached: whoever has waited long enough is told, and the others wait for the next attempt.
-    fn could_not(&self, error: &str, began: Instant) {
+    fn could_not(&self, error: &str) {
         self.failed();
         let mut state = self.hub.state();
         if state.lanes.get(self.lane).is_none_or(super::lane::Lane::is_up) {
@@ -206,7 +216,7 @@ impl Place {
         if self.lane == 0 && !self.hub.is_retired() {
             self.hub.counters.set(C::TargetInUse as usize, 0);
         }
-        let given_up = state.take_waiting(self.lane, began - GRACE.min(self.hub.spec.timeout.0));
+        let given_up = state.take_waiting(self.lane, Instant::now() - GRACE.min(self.hub.spec.timeout.0));
         self.hub.show(&state);
         drop(state);
         let mut post = Post::new(&self.hub);

@@ -39,6 +39,8 @@ pub(super) struct Session {
     /// The length of the whole request that waits at the front of `input`; 0, if there is none.
     waits: u32,
     eof: bool,
+    /// What is to be said to the client when it waits for no answer.
+    prompt: Option<&'static [u8]>,
     /// The timer of `idle_timeout`, or of the end.
     timer: Option<Box<Timer>>,
     _active: Active,
@@ -107,6 +109,7 @@ impl Session {
             scan: Scan::new(Side::Downstream),
             waits: 0,
             eof: false,
+            prompt: None,
             timer,
             _active: Active::new(&hub.counters),
         }
@@ -118,6 +121,9 @@ impl Session {
             ready!(self.client.poll_flush(cx))?;
             if self.client.left() == Left::Close {
                 return self.linger(cx, scratch);
+            }
+            if self.prompt.is_some() && !self.prompt() {
+                return Poll::Pending;
             }
             if !self.input.is_empty() {
                 let input = std::mem::take(&mut self.input);
@@ -173,7 +179,10 @@ impl Session {
                 0 => match protocol.split(rest, &mut self.scan, self.hub.most)? {
                     Split::More => return Ok(used),
                     Split::Prompt(text) => {
-                        self.client.say(text);
+                        self.prompt = Some(text);
+                        if !self.prompt() {
+                            return Ok(used);
+                        }
                         continue;
                     }
                     Split::Frame(length) => length,
@@ -182,7 +191,7 @@ impl Session {
             };
             let frame = rest.get(..length).unwrap_or_default();
             let asked = self.hub.read_request(frame)?;
-            if !self.client.may_ask(asked.intent, self.hub.several) {
+            if !self.client.may_ask(asked.intent, self.hub.several && !self.hub.is_full()) {
                 self.waits = length as u32;
                 return Ok(used);
             }
@@ -195,6 +204,15 @@ impl Session {
             self.waits = 0;
             self.scan = Scan::new(Side::Downstream);
         }
+    }
+
+    /// Says what the client waits for before it sends the rest of its request, when it waits for nothing before that.
+    fn prompt(&mut self) -> bool {
+        let may = self.client.left() == Left::Nothing;
+        if may && let Some(text) = self.prompt.take() {
+            self.client.say(text);
+        }
+        may
     }
 
     /// Goes on with the hub of the flow's new spec. `false`: there is none for this client.

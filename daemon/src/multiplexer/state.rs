@@ -28,6 +28,7 @@ pub(super) struct State {
     /// When the keeper looks whether somebody has waited too long; without it, nobody waits.
     look_at: Option<Instant>,
     timeout: Duration,
+    coalesces: bool,
 }
 
 impl State {
@@ -42,6 +43,7 @@ impl State {
             units: is_modbus.then(Box::default),
             look_at: None,
             timeout: spec.timeout.0,
+            coalesces: spec.coalesce,
         }
     }
 
@@ -73,7 +75,7 @@ impl State {
         request.phase = Phase::Waiting(now);
         request.first = Some(waiter);
         let place = self.requests.insert(request);
-        if let Some(read) = read {
+        if let Some(read) = read.filter(|_| self.coalesces) {
             self.reads.insert(read, place);
         }
         if let Some(lane) = self.lanes.get_mut(lane) {
@@ -168,13 +170,16 @@ impl State {
         places.into_iter().filter_map(|place| self.remove(place)).collect()
     }
 
-    /// When the keeper has to look next: when the request that has waited longest will have waited too long.
-    pub(super) fn next_look(&mut self) -> Option<Instant> {
-        let waiting = self.requests.iter().filter_map(|(_, request)| match request.phase {
-            Phase::Waiting(since) => Some(since + self.timeout),
-            Phase::Sent(_) => None,
-        });
-        self.look_at = waiting.min();
+    /// When the keeper has to look next: when the request that has waited longest may have waited too long. It is found out anew
+    /// only then, so that requests that are sent at once wake nobody.
+    pub(super) fn next_look(&mut self, now: Instant) -> Option<Instant> {
+        if self.look_at.is_some_and(|at| at <= now) {
+            let waiting = self.requests.iter().filter_map(|(_, request)| match request.phase {
+                Phase::Waiting(since) => Some(since + self.timeout),
+                Phase::Sent(_) => None,
+            });
+            self.look_at = waiting.min();
+        }
         self.look_at
     }
 }

@@ -187,13 +187,23 @@ impl Daemon {
     }
 
     pub(crate) fn apply(&self, id: &str, spec: &Value) -> Result<Value, Value> {
-        self.call("flow.apply", json!({"id": id, "owner": "test", "kind": "mirror", "spec": spec}))
+        self.apply_kind("mirror", id, spec)
+    }
+
+    pub(crate) fn apply_kind(&self, kind: &str, id: &str, spec: &Value) -> Result<Value, Value> {
+        self.call("flow.apply", json!({"id": id, "owner": "test", "kind": kind, "spec": spec}))
     }
 
     /// Creates or changes a mirror that has to be good; the address on which it listens.
     #[track_caller]
     pub(crate) fn mirror(&self, id: &str, spec: &Value) -> SocketAddr {
-        let applied = self.apply(id, spec).unwrap_or_else(|error| panic!("flow.apply: {error}"));
+        self.flow("mirror", id, spec)
+    }
+
+    /// Creates or changes a flow that has to be good; the address on which it listens.
+    #[track_caller]
+    pub(crate) fn flow(&self, kind: &str, id: &str, spec: &Value) -> SocketAddr {
+        let applied = self.apply_kind(kind, id, spec).unwrap_or_else(|error| panic!("flow.apply: {error}"));
         listening(&applied["status"])
     }
 

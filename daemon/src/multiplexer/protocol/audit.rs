@@ -101,7 +101,9 @@ fn frame(protocol: &dyn Protocol, side: Side, frame: &[u8], request: &[u8]) -> V
         assert!(again == frame, "{name}: {frame:02x?} is wrapped as {again:02x?}");
     }
     if side == Side::Downstream {
-        REFUSALS.iter().for_each(|why| refusal(protocol, body, *why));
+        for why in REFUSALS {
+            refusal(protocol, body, *why);
+        }
         let _ = protocol.intent(body);
     } else {
         let _ = protocol.mismatch(request, body);
@@ -133,7 +135,7 @@ pub fn any(choice: u8, seed: u8, bytes: &[u8]) {
     stream(*protocol, side, bytes, usize::from(seed));
     if protocol.is_modbus() {
         let mut wrapped = Vec::new();
-        protocol.wrap(Scan::new(side).at as u16, bytes, &mut wrapped);
+        protocol.wrap(u16::from(seed), bytes, &mut wrapped);
         stream(*protocol, side, &wrapped, usize::from(seed));
     }
     let (first, second) = bytes.split_at_checked(usize::from(seed)).unwrap_or((bytes, &[]));

@@ -22,9 +22,17 @@ const fn table() -> [u16; 256] {
     table
 }
 
+/// The checksum of no bytes.
+pub(super) const BEGIN: u16 = 0xffff;
+
 /// The checksum of these bytes.
 pub(super) fn of(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0xffff, |crc, byte| {
+    continued(BEGIN, bytes)
+}
+
+/// The checksum of bytes that follow those which have this one.
+pub(super) fn continued(crc: u16, bytes: &[u8]) -> u16 {
+    bytes.iter().fold(crc, |crc, byte| {
         let entry = TABLE.get(usize::from(crc as u8 ^ byte)).copied().unwrap_or_default();
         (crc >> 8) ^ entry
     })

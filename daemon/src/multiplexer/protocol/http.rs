@@ -195,7 +195,12 @@ impl Protocol for Http {
     }
 
     fn after(&self, request: &[u8], answer: &[u8]) -> After {
+        let method = method(request);
         let (Some(request), Some((_, answer))) = (request_head(request), heads(answer).last()) else { return After::Close };
+        // Many devices do not read the body of such a request, and take it for the next one (RFC 9110, 9.3.1).
+        if request.body(false) != Ok(Body::None) && matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"DELETE") {
+            return After::Close;
+        }
         let to_head = request.start == Start::Request { head: true };
         let closes = request.closes() || answer.closes() || matches!(answer.body(to_head), Ok(Body::UntilClose) | Err(_));
         if closes { After::Close } else { After::KeepOpen }

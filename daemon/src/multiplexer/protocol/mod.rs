@@ -179,7 +179,7 @@ pub static PROTOCOLS: &[&dyn Protocol] = &[
     &modbus_rtu::RtuSerial,
 ];
 
-/// What a protocol is called as well: the Go tools' names, and those that a person tries first.
+/// What a protocol is called as well.
 static ALIASES: &[(&str, &str)] = &[("line", "echo")];
 
 /// The protocol of this name or alias.

@@ -72,9 +72,9 @@ fn identification(buf: &[u8]) -> Length {
 
 /// Where the first frame ends. Over TCP a frame of unknown length is whole when everything that was received has a right CRC
 /// at its end: one half of a frame in 65,536 has it, too, but most come in one piece. On a serial line silence tells.
-fn split(buf: &[u8], side: Side, most: usize, serial: bool) -> Result<Split, ProtocolError> {
+fn split(buf: &[u8], scan: &mut Scan, most: usize, serial: bool) -> Result<Split, ProtocolError> {
     let most = most.min(MOST);
-    match length(buf, side) {
+    match length(buf, scan.side) {
         Length::Of(end) if end > most => Err(wrong(format!("a frame of {end} bytes is announced, but it may have {most}"))),
         Length::Of(end) => match buf.get(..end) {
             None => Ok(Split::More),
@@ -82,10 +82,19 @@ fn split(buf: &[u8], side: Side, most: usize, serial: bool) -> Result<Split, Pro
             Some(_) => Err(wrong("the CRC of a Modbus frame is wrong")),
         },
         Length::Later => Ok(Split::More),
-        Length::Untold if !serial && is_whole(buf) && buf.len() <= most => Ok(Split::Frame(buf.len())),
+        Length::Untold if !serial && buf.len() <= most && is_whole_so_far(buf, scan) => Ok(Split::Frame(buf.len())),
         Length::Untold if buf.len() < most || serial && buf.len() == most => Ok(Split::More),
         Length::Untold => Err(wrong(format!("{most} bytes are no Modbus frame: none has its CRC where they end"))),
     }
+}
+
+/// As `is_whole`, but keeps the checksum, so that no byte is looked at twice.
+fn is_whole_so_far(buf: &[u8], scan: &mut Scan) -> bool {
+    let before = if scan.at == 0 { crc::BEGIN } else { scan.value as u16 };
+    let crc = crc::continued(before, buf.get(scan.at()..).unwrap_or_default());
+    scan.reached(buf.len());
+    scan.value = u32::from(crc);
+    buf.len() >= LEAST && crc == 0
 }
 
 fn is_whole(buf: &[u8]) -> bool {
@@ -119,7 +128,7 @@ impl Protocol for RtuOverTcp {
     }
 
     fn split(&self, buf: &[u8], scan: &mut Scan, most: usize) -> Result<Split, ProtocolError> {
-        split(buf, scan.side, most, false)
+        split(buf, scan, most, false)
     }
 
     fn unwrap(&self, frame: &[u8]) -> Result<Unwrapped, ProtocolError> {
@@ -161,7 +170,7 @@ impl Protocol for RtuSerial {
     }
 
     fn split(&self, buf: &[u8], scan: &mut Scan, most: usize) -> Result<Split, ProtocolError> {
-        split(buf, scan.side, most, true)
+        split(buf, scan, most, true)
     }
 
     fn is_whole_after_silence(&self, buf: &[u8], _scan: &Scan) -> bool {

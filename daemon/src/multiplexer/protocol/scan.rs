@@ -20,7 +20,7 @@ pub struct Scan {
     pub(super) flags: u8,
     /// How many bytes need not be looked at again.
     pub(super) at: u32,
-    /// A number that the step needs: where a head begins, or how long a chunk is.
+    /// A number that the step needs: where a head begins, how long a chunk is, the checksum so far.
     pub(super) value: u32,
 }
 

@@ -1,7 +1,7 @@
 //! Chunks (RFC 9112, 7.1): each a length in hexadecimal, extensions, and so many bytes; then trailers. One byte after the
 //! other, and the data leapt over, so that the work is the same in whatever pieces it comes.
 
-use super::{ProtocolError, Scan, Split, step, too_long, wrong};
+use super::{ProtocolError, Scan, Side, Split, step, too_long, wrong};
 
 /// The first digit of a chunk's length.
 const LENGTH: u8 = step::CHUNKED;
@@ -61,7 +61,8 @@ fn next(scan: &mut Scan, byte: u8) -> Result<u8, ProtocolError> {
         }
         (DIGITS | SPACE, b' ' | b'\t') => SPACE,
         (DIGITS | SPACE, b';') => EXTENSION,
-        (DIGITS | SPACE | EXTENSION, b'\r') => LENGTH_END,
+        (DIGITS | EXTENSION, b'\r') => LENGTH_END,
+        (SPACE, b'\r') if scan.side == Side::Upstream => LENGTH_END, // devices pad with it; from a client it is suspicious
         (EXTENSION, byte) if is_text(byte) => EXTENSION,
         (LENGTH_END, b'\n') if scan.value == 0 => TRAILER,
         (LENGTH_END, b'\n') => DATA_END,

@@ -104,9 +104,6 @@ impl Head {
         if head.length.is_some() && head.coding != Coding::None {
             return Err(wrong("a head has both Content-Length and Transfer-Encoding"));
         }
-        if side == Side::Downstream && head.coding != Coding::None && (head.coding != Coding::Chunked || !is_1_1) {
-            return Err(wrong("a request has a Transfer-Encoding other than chunked, or is HTTP/1.0 and has one"));
-        }
         head.expects_continue &= is_1_1 && side == Side::Downstream;
         Ok(head)
     }
@@ -120,6 +117,11 @@ impl Head {
             }
             self.length = Some(length);
         } else if is("transfer-encoding") {
+            // An empty element more, and some devices no longer find it.
+            let is_plain = self.coding == Coding::None && field.value.trim_ascii().eq_ignore_ascii_case(b"chunked");
+            if matches!(self.start, Start::Request { .. }) && !(is_plain && self.is_1_1) {
+                return Err(wrong("a request has a Transfer-Encoding other than chunked, or is HTTP/1.0 and has one"));
+            }
             for coding in tokens(field.value) {
                 self.coding = match (self.coding, coding.eq_ignore_ascii_case(b"chunked")) {
                     (Coding::None, true) => Coding::Chunked,
@@ -165,11 +167,13 @@ impl Head {
         matches!(self.start, Start::Answer(100..200))
     }
 
-    /// Whether its sender closes the connection after this exchange. HTTP/1.0 with Transfer-Encoding is not to be trusted
-    /// any further (RFC 9112, 6.1).
+    /// Whether its sender closes the connection after this exchange, or can't be trusted to have ended it where we think:
+    /// HTTP/1.0 with Transfer-Encoding (RFC 9112, 6.1), and 204 that announces a body, which some devices send indeed.
     pub(super) fn closes(&self) -> bool {
+        let announces = self.coding != Coding::None || self.length.is_some_and(|length| length > 0);
         match self.connection {
             Connection::Close => true,
+            _ if self.start == Start::Answer(204) && announces => true,
             Connection::KeepAlive => !self.is_1_1 && self.coding != Coding::None,
             Connection::Unsaid => !self.is_1_1,
         }
