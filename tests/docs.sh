@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the documents: their links resolve, each kind's page has every field and counter, no file has marks of a merge,
-# and the commands of the README do what it says.
+# examples are good, and the commands of the README do what it says.
 #
 # DOMOFLUX is the program to use. Without it, one is built, and the README's first command runs to the letter.
 set -euo pipefail
@@ -108,6 +108,28 @@ ln -s "$(realpath "$DOMOFLUX")" "$work/bin/domoflux"
 export PATH=$work/bin:$PATH XDG_DATA_HOME=$work/data RUNTIME_DIRECTORY=$work/run
 unset STATE_DIRECTORY CONFIGURATION_DIRECTORY DOMOFLUX_INSTANCE DOMOFLUX_STATE_DIR DOMOFLUX_TOKEN
 cd "$work"
+
+# Every example of the multiplexer's page is good. What is only some fields is completed.
+mkdir "$work/examples"
+python3 - "$root/docs/multiplexer.md" "$work/examples" <<'PYTHON'
+import re
+import sys
+
+with open(sys.argv[1], encoding="utf-8") as file:
+    blocks = re.findall(r"^```toml\n(.*?)^```", file.read(), flags=re.S | re.M)
+for number, block in enumerate(blocks):
+    if "[flow." not in block:
+        head = '[flow.it]\nkind = "multiplexer"\nlisten = "127.0.0.1:5020"\n'
+        for field, value in (("protocol", "modbus"), ("target", "192.168.1.22:502")):
+            if not re.search("^{} =".format(field), block, flags=re.M):
+                head += '{} = "{}"\n'.format(field, value)
+        block = head + block
+    with open("{}/{}.toml".format(sys.argv[2], number), "w", encoding="utf-8") as file:
+        file.write(block)
+PYTHON
+for file in "$work"/examples/*.toml; do
+    domoflux check "$file" > "$work/check.txt" 2>&1 || fail "an example of docs/multiplexer.md is wrong: $(cat "$work/check.txt" "$file")"
+done
 
 # The README's ports may be taken on this machine: others in their place, and loopback only.
 read -r client mirror target < <(python3 -c '
