@@ -1,5 +1,8 @@
 //! An open connection to a device: sends what waits, and finds for each answer the request that it answers.
 
+mod matching;
+mod times;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,12 +13,10 @@ use tokio::time::{Instant, Sleep};
 
 use super::counters::C;
 use super::hub::Hub;
-use super::io::{Io, silence};
+use super::io::{Io, News, silence};
 use super::post::Post;
-use super::protocol::modbus;
-use super::protocol::{After, Intent, Refusal, Scan, Side, Split, Tag};
+use super::protocol::{Intent, Refusal, Scan, Side, Tag};
 use super::request::Request;
-use super::rules;
 use super::state::State;
 
 /// What is read at once.
@@ -29,6 +30,8 @@ const TURNAROUND: Duration = Duration::from_millis(100);
 /// After how much silence a frame of unknown length is whole; adapters hand on what they get in such pieces.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// After this, a connection is looked at before it is used again.
+const JUST_NOW: Duration = Duration::from_millis(1);
 /// A connection that is closed sooner, and without an answer, is of no use.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
@@ -184,242 +187,6 @@ impl<'a> Conn<'a> {
         self.lost("the device has closed the connection")
     }
 
-    /// Looks for answers in what has come.
-    fn received(&mut self, came: &[u8]) -> Result<(), Ended> {
-        self.hub.count(C::TargetRxBytes, came.len() as u64);
-        self.heard = Instant::now();
-        self.silent = 0;
-        if self.input.is_empty() {
-            let used = self.parse(came, None)?;
-            self.input.extend_from_slice(came.get(used..).unwrap_or_default());
-        } else {
-            let mut input = std::mem::take(&mut self.input);
-            input.extend_from_slice(came);
-            let used = self.parse(&input, None)?;
-            if used < input.len() {
-                input.drain(..used);
-                self.input = input;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the answers off the front of `came`; the answer is how many bytes these were. With `whole`, the first so many
-    /// bytes are an answer, whatever they say.
-    fn parse(&mut self, came: &[u8], mut whole: Option<usize>) -> Result<usize, Ended> {
-        let hub = self.hub;
-        let mut post = Post::new(hub);
-        let mut state = hub.state();
-        let mut used = 0;
-        let mut ended = None;
-        while let Some(rest) = came.get(used..).filter(|rest| !rest.is_empty() && ended.is_none()) {
-            if !hub.by_tag && self.flights.is_empty() {
-                hub.count(C::DroppedAnswers, 1);
-                used = came.len();
-                // A line may have noise. On TCP, the next answer would not be known from this.
-                if !self.io.is_serial() {
-                    ended = Some(Ended::Lost { why: "it has sent something that it was not asked for".to_owned(), refusal: Refusal::BadAnswer });
-                }
-                break;
-            }
-            let split = whole
-                .take()
-                .map_or_else(|| hub.protocol.split(rest, &mut self.scan, self.most), |whole| Ok(Split::Frame(whole)));
-            match split {
-                Ok(Split::Frame(length)) => {
-                    used += length;
-                    let frame = rest.get(..length).unwrap_or_default();
-                    self.scan = Scan::new(Side::Upstream);
-                    ended = self.answer(frame, &mut state, &mut post);
-                }
-                Ok(Split::More | Split::Prompt(_)) => break,
-                Err(error) => {
-                    hub.count(C::DroppedAnswers, 1);
-                    ended = Some(Ended::Lost { why: format!("its answer is none of {}: {error}", hub.protocol.name()), refusal: Refusal::BadAnswer });
-                }
-            }
-        }
-        hub.show(&state);
-        drop(state);
-        post.send();
-        ended.map_or(Ok(used), Err)
-    }
-
-    /// Finds the request that a frame answers.
-    fn answer(&mut self, frame: &[u8], state: &mut State, post: &mut Post<'_>) -> Option<Ended> {
-        let hub = self.hub;
-        let wrong = |why: String| Some(Ended::Lost { why, refusal: Refusal::BadAnswer });
-        let unwrapped = match hub.protocol.unwrap(frame) {
-            Ok(unwrapped) => unwrapped,
-            Err(error) => {
-                hub.count(C::DroppedAnswers, 1);
-                return wrong(format!("its answer is none of {}: {error}", hub.protocol.name()));
-            }
-        };
-        let body = frame.get(unwrapped.body).unwrap_or_default();
-        let place = match unwrapped.tag.filter(|_| hub.by_tag) {
-            None => Some(0),
-            Some(tag) => self.flights.iter().position(|flight| flight.tag == tag).or_else(|| {
-                self.late.retain(|late| *late != tag);
-                None
-            }),
-        };
-        let Some((place, key)) = place.and_then(|place| Some((place, self.flights.get(place)?.key))) else {
-            hub.count(C::DroppedAnswers, 1);
-            self.is_odd = true;
-            return None;
-        };
-        let request = state.requests.get(key)?;
-        if let Some(error) = hub.protocol.mismatch(&request.body, body) {
-            hub.count(C::DroppedAnswers, 1);
-            let why = format!("its answer to {} does not fit: {error}", hub.summary(&request.body));
-            if hub.by_tag {
-                // What it is to answer has its own answer still to come, or none.
-                self.is_odd = true;
-                hub.report
-                    .happened(&"answers that do not fit", &format!("device {}: {why}; it is dropped", hub.device(self.lane)));
-                return None;
-            }
-            return wrong(why);
-        }
-        let after = hub.protocol.after(&request.body, body);
-        self.flights.remove(place);
-        self.has_answered = true;
-        let now = self.heard;
-        self.used = now;
-        if !self.gap.is_zero() {
-            self.not_before = Some(now + self.gap);
-        }
-        if let Some(request) = state.finish(key) {
-            self.answered(&request, body, state, post, now);
-        }
-        (after == After::Close).then_some(Ended::Closed)
-    }
-
-    fn answered(&self, request: &Request, body: &[u8], state: &mut State, post: &mut Post<'_>, now: Instant) {
-        let is_exception = body.get(1).is_some_and(|function| function & 0x80 != 0);
-        if let (Some(read), false) = (request.read, is_exception) {
-            let ttl = modbus::ask(&request.body).map_or(Duration::ZERO, |ask| rules::ttl(&self.hub.spec, &ask));
-            if !ttl.is_zero() && state.epoch(read[0]) == request.epoch {
-                state.cache.put(read, body, ttl, now);
-            }
-        }
-        if let Some(lane) = state.lanes.get_mut(self.lane) {
-            lane.answers();
-            if !is_exception {
-                lane.last_read = request.read.or(lane.last_read);
-            }
-            if lane.troubled.remove(&request.unit) {
-                self.hub.report.mended(&self.place_of(request));
-            }
-        }
-        if state.latency.is_empty() {
-            self.hub.attention.notify_one(); // from now on, somebody counts
-        }
-        for waiter in request.each() {
-            state.latency.add(now - waiter.asked, now);
-            if let Some(units) = &mut state.units {
-                units.answered(waiter.unit, is_exception);
-            }
-        }
-        post.answer_all(request, body, now);
-    }
-
-    /// Where a request's trouble is, for a person.
-    fn place_of(&self, request: &Request) -> String {
-        let device = self.hub.device(self.lane);
-        request.unit.map_or_else(|| device.clone(), |unit| format!("{device} unit {unit}"))
-    }
-
-    /// What is due now: answers that did not come, a pause that ends a frame, a connection that nobody uses.
-    fn look_at_times(&mut self, now: Instant) -> Option<Ended> {
-        if self.io.is_serial() && !self.input.is_empty() && self.heard + PAUSE <= now {
-            let input = std::mem::take(&mut self.input);
-            if self.hub.protocol.is_whole_after_silence(&input, &self.scan) {
-                if let Err(ended) = self.parse(&input, Some(input.len())) {
-                    return Some(ended);
-                }
-            } else {
-                self.input = input;
-            }
-        }
-        while let Some(flight) = self.flights.front().filter(|flight| flight.due(self.hub) <= now) {
-            if flight.broadcast {
-                self.confirm_broadcast();
-                continue;
-            }
-            self.silent += 1;
-            let why = format!("no answer within {}", self.hub.spec.timeout);
-            if !self.hub.by_tag || self.silent >= MOST_SILENT || self.late.len() >= MOST_LATE {
-                return Some(Ended::Lost { why, refusal: Refusal::Silent });
-            }
-            let flight = self.flights.pop_front()?;
-            self.late.push(flight.tag);
-            let mut post = Post::new(self.hub);
-            let mut state = self.hub.state();
-            let is_health_check = state.requests.get(flight.key).is_some_and(Request::is_health_check);
-            self.fail(flight.key, Refusal::Silent, &mut state, &mut post, now);
-            drop(state);
-            post.send();
-            if is_health_check {
-                return Some(Ended::Lost { why: format!("{why} to the health check"), refusal: Refusal::Silent });
-            }
-        }
-        let is_idle = self.flights.is_empty() && self.out.is_empty();
-        match self.hub.spec.close_when_idle {
-            Some(idle) if is_idle && self.used + idle.0 <= now => Some(Ended::Unused),
-            _ => None,
-        }
-    }
-
-    /// A request for all is carried out.
-    fn confirm_broadcast(&mut self) {
-        let Some(flight) = self.flights.pop_front() else { return };
-        let mut post = Post::new(self.hub);
-        if let Some(request) = self.hub.state().finish(flight.key) {
-            post.confirm(&request, modbus::success(&request.body).as_deref());
-        }
-        post.send();
-    }
-
-    /// When there is something to do without anything happening.
-    fn next_time(&self) -> Option<Instant> {
-        let spec = &self.hub.spec;
-        let is_idle = self.flights.is_empty();
-        let mut next = self.flights.front().map(|flight| flight.due(self.hub));
-        let mut also = |at: Option<Instant>| next = [next, at].into_iter().flatten().min();
-        also(self.not_before);
-        also(spec.close_when_idle.filter(|_| is_idle).map(|idle| self.used + idle.0));
-        also(self.check_at().filter(|_| is_idle));
-        also(
-            (self.io.is_serial() && !self.input.is_empty() && !is_idle)
-                .then(|| self.heard + PAUSE)
-                .filter(|at| *at > Instant::now()),
-        );
-        next
-    }
-
-    /// When the device is looked after, if nothing is answered before.
-    fn check_at(&self) -> Option<Instant> {
-        let interval = self.hub.spec.health_check_interval.0;
-        (self.hub.protocol.is_modbus() && !interval.is_zero()).then(|| self.used + interval)
-    }
-
-    /// Whether `at` has come; if not, the task is woken then. The timer is moved only to an earlier time: what is due moves
-    /// back with every answer, and moving a timer each time would cost more than being woken once in a while for nothing.
-    fn has_come(&mut self, at: Option<Instant>, cx: &mut Context<'_>) -> bool {
-        let Some(at) = at else { return false };
-        if self.armed.is_none_or(|armed| at < armed) {
-            self.timer.as_mut().reset(at);
-            self.armed = Some(at);
-        }
-        let has_come = self.timer.as_mut().poll(cx).is_ready();
-        if has_come {
-            self.armed = None;
-        }
-        has_come
-    }
-
     /// Takes requests from the queue, as many as may be on their way.
     fn take(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<Ended> {
         if self.not_before.is_some_and(|at| at <= now) {
@@ -431,6 +198,13 @@ impl<'a> Conn<'a> {
         let mut abandoned = 0;
         let mut state = hub.state();
         state.lanes.get_mut(self.lane)?.watch(self.link, cx);
+        if free > 0
+            && self.flights.is_empty()
+            && state.lanes.get(self.lane)?.queue.len() > 0
+            && let Some(ended) = self.look_before_asking(now)
+        {
+            return Some(ended);
+        }
         while free > 0 {
             let Some(key) = state.take(self.lane, self.link, now, &mut abandoned) else { break };
             self.launch(key, &state, now);
@@ -451,6 +225,25 @@ impl<'a> Conn<'a> {
         hub.show(&state);
         hub.count(C::Abandoned, abandoned);
         is_over.then_some(Ended::Unused)
+    }
+
+    /// Whether the connection is good for a request. Without tags, what has come is not its answer, and everything after it
+    /// would be given to whoever asked next. With them, a device that has closed after its last answer loses a request only if
+    /// that was just now; so this is not asked between requests that follow each other.
+    fn look_before_asking(&self, now: Instant) -> Option<Ended> {
+        if self.hub.by_tag && now - self.used < JUST_NOW {
+            return None;
+        }
+        match self.io.news() {
+            News::Bytes if !self.hub.by_tag => Some(self.unasked()),
+            News::None | News::Bytes => None,
+            News::End => Some(Ended::Closed),
+        }
+    }
+
+    fn unasked(&self) -> Ended {
+        self.hub.count(C::DroppedAnswers, 1);
+        Ended::Lost { why: "it has sent something that it was not asked for".to_owned(), refusal: Refusal::BadAnswer }
     }
 
     /// A read that shows whether the device answers.
@@ -475,7 +268,7 @@ impl<'a> Conn<'a> {
         let tag = if protocol.is_tagged() { self.new_tag() } else { 0 };
         let start = self.written + (self.out.len() - self.out_at) as u64;
         if self.flights.is_empty() {
-            self.io.forget_input();
+            self.io.forget_noise();
         }
         protocol.wrap(tag, &request.body, &mut self.out);
         let broadcast = protocol.is_modbus() && !protocol.is_tagged() && request.unit == Some(0);

@@ -5,12 +5,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_serial::{ClearBuffer, SerialPort, SerialPortBuilderExt, SerialStream};
 
 use super::spec::{Parity, SerialSpec};
 use crate::text::reason;
+
+/// What has come on a connection on which nothing is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    None,
+    Bytes,
+    /// The device has closed it.
+    End,
+}
 
 /// A connection to a device.
 pub(super) enum Io {
@@ -46,9 +57,33 @@ impl Io {
     }
 
     /// Forgets what has come on a serial line and was not asked for.
-    pub(super) fn forget_input(&self) {
+    pub(super) fn forget_noise(&self) {
         if let Self::Serial(stream) = self {
             let _ = stream.clear(ClearBuffer::Input);
+        }
+    }
+
+    /// Forgets everything that has come so far.
+    pub(super) fn forget_all(&self) {
+        self.forget_noise();
+        let Self::Tcp(stream) = self else { return };
+        let mut rest = [0; 512];
+        for _ in 0..128 {
+            if !matches!(recv(stream, &mut rest[..], RecvFlags::DONTWAIT), Ok((1.., _))) {
+                return;
+            }
+        }
+    }
+
+    /// What a TCP connection has to say before it is asked. It asks the kernel, which knows more than the last look at all
+    /// sockets has told.
+    pub(super) fn news(&self) -> News {
+        let Self::Tcp(stream) = self else { return News::None };
+        match recv(stream, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((0, _)) => News::End,
+            Ok(_) => News::Bytes,
+            Err(Errno::AGAIN | Errno::INTR) => News::None,
+            Err(_) => News::End,
         }
     }
 

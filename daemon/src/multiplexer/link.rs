@@ -44,7 +44,10 @@ pub(super) async fn run(hub: Arc<Hub>, lane: usize, link: usize) {
     while place.is_wanted(check_at, last_end).await {
         match place.connect(&mut failed).await {
             Ok(io) => {
-                sleep(place.hub.spec.delay.0).await;
+                if !place.hub.spec.delay.0.is_zero() {
+                    sleep(place.hub.spec.delay.0).await;
+                    io.forget_all(); // a greeting, say, which is no answer to anything
+                }
                 place.serve(io).await;
                 last_end = Some(Instant::now());
             }
