@@ -167,6 +167,32 @@ for pid in $servers; do kill "$pid" 2> /dev/null || true; done
 wait
 servers=
 
+# A device that takes one connection, and whose registers are their addresses.
+python3 -c '
+import socket, struct
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+while True:
+    with server.accept()[0] as client:
+        while True:
+            frame = client.recv(12, socket.MSG_WAITALL)
+            if len(frame) < 12:
+                break
+            unit, function, first, count = struct.unpack(">BBHH", frame[6:])
+            values = b"".join(struct.pack(">H", first + i) for i in range(count))
+            client.sendall(frame[:4] + struct.pack(">HBBB", 3 + len(values), unit, function, len(values)) + values)
+' > device.txt &
+servers+=" $!"
+until_true grep -q . device.txt
+shared() { sed "s/192\.168\.1\.22:502/127.0.0.1:$(cat device.txt)/; s/\b5020\b/$client/"; }
+background multiplex.log < <(block run multiplex | shared)
+until_true domoflux probe tcp "127.0.0.1:$client"
+block run probe-modbus | shared | bash -eu > registers.txt
+grep -Eq "^ +1 +0x0001 " registers.txt || fail "no registers by the multiplexer: $(cat registers.txt multiplex.log)"
+for pid in $servers; do kill "$pid" 2> /dev/null || true; done
+wait
+servers=
+
 block file panel.toml | here > "$work/panel.toml"
 block run check | bash -eu | grep "good, 1 flow" > /dev/null || fail "the README's file is not good"
 background daemon.log < <(block run daemon | sed 's/$/ --listen 127.0.0.1:0/')
