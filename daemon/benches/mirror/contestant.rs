@@ -1,16 +1,11 @@
 //! Who is measured, and how each is started.
 
-use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
-use crate::process::Process;
+use crate::proxy::{Proxy, domoflux, domoflux_binary, is_there};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Contestant {
@@ -45,99 +40,30 @@ impl Contestant {
             Domoflux => domoflux_binary(),
             other => other.name().to_owned(),
         };
-        let there = Command::new("which").arg(&program).output().is_ok_and(|o| o.status.success());
-        (!there).then(|| format!("{program} is not there"))
+        (!is_there(&program)).then(|| format!("{program} is not there"))
     }
 }
 
-/// The binary that cargo built for this benchmark, or another one named in the environment.
-pub(crate) fn domoflux_binary() -> String {
-    let built = option_env!("CARGO_BIN_EXE_domoflux").unwrap_or("domoflux");
-    std::env::var("DOMOFLUX_BIN").unwrap_or_else(|_| built.to_owned())
+/// Starts it between clients and `target`.
+pub(crate) fn start(who: Contestant, target: SocketAddr, mirror: SocketAddr, spool: bool) -> Result<Proxy, String> {
+    Proxy::start(|folder, front| command(who, folder, front, target, mirror, spool))
 }
 
-/// A proxy that runs between `front` and a target.
-pub(crate) struct Proxy {
-    pub(crate) process: Process,
-    pub(crate) front: SocketAddr,
-    /// Its configuration and its log; removed with it.
-    folder: TempDir,
-}
-
-impl Proxy {
-    /// Starts the proxy and waits until it accepts connections.
-    pub(crate) fn start(who: Contestant, target: SocketAddr, mirror: Option<SocketAddr>, spool: bool) -> Result<Self, String> {
-        let front = free_address();
-        let folder = TempDir::with_prefix("mirror-bench-").map_err(|e| e.to_string())?;
-        let mut command = command(who, folder.path(), front, target, mirror, spool)?;
-        let log = File::create(folder.path().join("log")).map_err(|e| e.to_string())?;
-        let process = Process::start(&mut command, log)?;
-        let mut proxy = Self { process, front, folder };
-        proxy.wait_until_ready().map_err(|e| format!("{e}{}", proxy.log()))?;
-        Ok(proxy)
-    }
-
-    fn wait_until_ready(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(self.front).is_err() {
-            if self.process.has_ended() {
-                return Err("ended instead of listening".to_owned());
-            }
-            if Instant::now() > deadline {
-                return Err("does not listen after 10 s".to_owned());
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        // What the probe's connection set off is over before anything is measured.
-        thread::sleep(Duration::from_millis(100));
-        Ok(())
-    }
-
-    /// The last of what it said, below a message.
-    pub(crate) fn log(&self) -> String {
-        let text = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(10)..].iter().fold(String::new(), |all, line| all + "\n    " + line)
-    }
-}
-
-/// A port nobody listens on, below the range that outgoing connections take theirs from, and never the same one twice:
-/// the last sample's connections to it may still be in `TIME_WAIT`.
-fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = 12_000 + (std::process::id() % 100) as u16 * 100;
-    loop {
-        let port = start + NEXT.fetch_add(1, Relaxed) % 10_000;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-}
-
-fn command(
-    who: Contestant,
-    folder: &Path,
-    front: SocketAddr,
-    target: SocketAddr,
-    mirror: Option<SocketAddr>,
-    spool: bool,
-) -> Result<Command, String> {
+fn command(who: Contestant, folder: &Path, front: SocketAddr, target: SocketAddr, mirror: SocketAddr, spool: bool) -> Result<Command, String> {
     let config = folder.join("config");
     let text = match who {
-        Domoflux => domoflux_config(front, target, mirror.ok_or("a mirror needs a mirror")?, spool),
+        Direct => return Err("nothing runs for a direct connection".to_owned()),
+        Domoflux => return domoflux(folder, &domoflux_config(front, target, mirror, spool)),
         Nginx => nginx_config(folder, front, target),
         Haproxy => haproxy_config(front, target),
-        Direct | Socat => String::new(),
+        Socat => String::new(),
     };
     fs::write(&config, text).map_err(|e| e.to_string())?;
-    let mut command = Command::new(if who == Domoflux { domoflux_binary() } else { who.name().to_owned() });
+    let mut command = Command::new(who.name());
     match who {
-        Direct => return Err("nothing runs for a direct connection".to_owned()),
-        Domoflux => command.args(["daemon", "--listen", "127.0.0.1:0", "--config"]).arg(&config).arg("--state-dir").arg(folder),
         Nginx => command.arg("-e").arg(folder.join("log")).arg("-c").arg(&config),
         Haproxy => command.args(["-db", "-f"]).arg(&config),
-        Socat => command.args(["-b", SOCAT_BUFFER]).args(socat_ends(front, target)),
+        _ => command.args(["-b", SOCAT_BUFFER]).args(socat_ends(front, target)),
     };
     Ok(command)
 }

@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use crate::contestant::{Contestant, domoflux_binary};
+use crate::contestant::Contestant;
 use crate::options::Sizes;
 use crate::pattern::MESSAGE;
+use crate::proxy::domoflux_binary;
 use crate::stage::{Ends, Stage};
 use crate::table::{Figure, Table};
 

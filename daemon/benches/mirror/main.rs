@@ -10,39 +10,35 @@
     reason = "a benchmark stops where something it relies on is missing; nothing depends on it"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod async_server;
 mod client;
 mod contestant;
 mod crowd;
 mod footprint;
-mod load;
 mod options;
+mod part;
 mod pattern;
-mod place;
-mod process;
-mod role;
 mod server;
 mod speed;
 mod spool;
 mod stage;
-mod table;
 mod trouble;
-mod verdict;
 
 use std::process::ExitCode;
 
-use serde_json::json;
-
+use common::{arguments, place, process, proxy, report, role, table, verdict};
 use contestant::Contestant;
-use load::{Load, Others};
 use options::Options;
+use report::Report;
 use table::{Table, digits};
 use verdict::Verdict;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if args.first().is_some_and(|a| a == role::FLAG) {
-        role::play(&args[1..]);
+    if role::is_played(&args, part::play) {
         return ExitCode::SUCCESS;
     }
     match Options::parse(args.into_iter()) {
@@ -54,12 +50,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says at once what went wrong, and again at the end.
-fn fail(faults: &mut Vec<String>, fault: String) {
-    eprintln!("FAIL {fault}");
-    faults.push(fault);
-}
-
 type Step = fn(&mut Run);
 
 struct Run {
@@ -67,21 +57,17 @@ struct Run {
     who: Vec<Contestant>,
     /// Descriptors that a process may have.
     descriptors: u64,
-    /// What else went on in each round.
-    others: Vec<Others>,
-    faults: Vec<String>,
-    verdicts: Vec<Verdict>,
-    json: serde_json::Map<String, serde_json::Value>,
+    report: Report,
 }
 
 impl Run {
     fn new(options: Options) -> Self {
         let mut who: Vec<Contestant> = Contestant::ALL.into_iter().filter(|&c| options.includes(c)).collect();
-        let mut faults = Vec::new();
+        let mut report = Report::default();
         who.retain(|&c| match c.absent() {
             // Without its subject a benchmark has nothing to say; the others are there to compare with.
             Some(why) if c == Contestant::Domoflux => {
-                fail(&mut faults, why);
+                report.fail(why);
                 false
             }
             Some(why) => {
@@ -91,7 +77,7 @@ impl Run {
             None => true,
         });
         let descriptors = process::raise_descriptors();
-        Self { options, who, descriptors, others: Vec::new(), faults, verdicts: Vec::new(), json: serde_json::Map::new() }
+        Self { options, who, descriptors, report }
     }
 
     fn all(mut self) -> ExitCode {
@@ -106,36 +92,26 @@ impl Run {
         ];
         for (section, step) in steps {
             let has_subject = section == "speed" || section == "memory" || self.who.contains(&Contestant::Domoflux);
-            if self.options.measures(section) && has_subject {
+            if self.options.arguments.measures(section) && has_subject {
                 step(&mut self);
             }
         }
-        self.conclude()
+        self.report.conclude(self.options.arguments.json.as_deref())
     }
 
     fn columns(&self) -> Vec<&'static str> {
         self.who.iter().map(|c| c.name()).collect()
     }
 
-    fn each_round(&mut self, section: &str, rounds: usize, mut take: impl FnMut(&mut Self, usize)) {
-        for round in 0..rounds {
-            load::wait_until_quiet(self.options.wait);
-            let load = Load::now();
-            take(self, round);
-            let others = load.others();
-            eprintln!("{section}, round {} of {rounds}: {}", round + 1, others.say());
-            self.others.push(others);
-        }
-    }
-
     fn speed(&mut self) {
         let title = "Speed: direct as it is, the others as a ratio to it (CPU as it is); median of the rounds [least–most]";
         let mut table = Table::new(title, &speed::FIGURES, self.columns());
-        self.each_round("speed", self.options.rounds, |run, round| {
-            speed::round(&mut table, round, &run.who, &run.options.sizes, &mut run.faults);
+        let options = &self.options;
+        let arguments = &options.arguments;
+        self.report.each_round("speed", arguments.rounds(), arguments, |report, round| {
+            speed::round(&mut table, round, &self.who, &options.sizes, report);
         });
-        table.print();
-        self.json.insert("speed".to_owned(), table.json());
+        self.report.print("speed", &table);
         self.judge_speed(&table);
     }
 
@@ -144,7 +120,7 @@ impl Run {
         // The goal in bulk is the fastest proxy there is, in this very run.
         let best = table.ratio("bulk", "haproxy").map(|s| s.median);
         let cpu = table.absolute("cpu", "domoflux").map(|s| s.median);
-        self.verdicts.extend(
+        self.report.verdicts.extend(
             [
                 ratio("bulk").map(|v| Verdict::at_least("one stream, of direct", v, 0.45, best)),
                 cpu.map(|v| Verdict::at_most("CPU, s/GB", v, 0.40, Some(0.31))),
@@ -163,17 +139,18 @@ impl Run {
         let who: Vec<Contestant> = self.who.iter().copied().filter(|c| !matches!(c, Contestant::Direct | Contestant::Socat)).collect();
         let columns = who.iter().map(|c| c.name()).collect();
         let mut table = Table::new("Memory; median [least–most]", &footprint::FIGURES, columns);
-        self.each_round("memory", self.options.rounds.min(3), |run, round| {
+        let options = &self.options;
+        let arguments = &options.arguments;
+        self.report.each_round("memory", arguments.rounds().min(3), arguments, |report, round| {
             for &who in &who {
-                if let Err(fault) = footprint::memory(&mut table, round, who, &run.options.sizes) {
-                    fail(&mut run.faults, format!("{} in memory: {fault}", who.name()));
+                if let Err(fault) = footprint::memory(&mut table, round, who, &options.sizes) {
+                    report.fail(format!("{} in memory: {fault}", who.name()));
                 }
             }
         });
-        table.print();
-        self.json.insert("memory".to_owned(), table.json());
+        self.report.print("memory", &table);
         let own = |key| Some(table.absolute(key, "domoflux")?.median);
-        self.verdicts.extend(
+        self.report.verdicts.extend(
             [
                 own("connection").map(|v| Verdict::at_most("an idle connection, KB", v, 2.0, Some(1.0))),
                 own("anonymous").map(|v| Verdict::at_most("at rest, anonymous, MB", v, 2.0, None)),
@@ -187,33 +164,36 @@ impl Run {
     fn trouble(&mut self) {
         let title = "A mirror in trouble: healthy as it is, the others as a ratio to it; median of the rounds [least–most]";
         let mut table = Table::new(title, &trouble::FIGURES, trouble::STATES.to_vec());
-        self.each_round("trouble", self.options.rounds, |run, round| {
-            trouble::round(&mut table, round, &run.options.sizes, &mut run.faults);
+        let options = &self.options;
+        let arguments = &options.arguments;
+        self.report.each_round("trouble", arguments.rounds(), arguments, |report, round| {
+            trouble::round(&mut table, round, &options.sizes, report);
         });
-        table.print();
-        self.json.insert("trouble".to_owned(), table.json());
+        self.report.print("trouble", &table);
         let table = &table;
         let medians = |key| trouble::STATES[1..].iter().filter_map(move |s| Some((table.ratio(key, s)?.median, *s)));
         let slowest = medians("bulk").min_by(|a, b| a.0.total_cmp(&b.0));
         let latest = medians("p99").max_by(|a, b| a.0.total_cmp(&b.0));
         let worst = |state: &str| format!("the worst: {state}");
-        self.verdicts.extend(
+        self.report.verdicts.extend(
             slowest.map(|(v, state)| Verdict::at_least("one stream with a mirror in trouble, of healthy", v, 0.95, None).with_note(worst(state))),
         );
-        self.verdicts
+        self.report
+            .verdicts
             .extend(latest.map(|(v, state)| Verdict::at_most("p99 with a mirror in trouble, times healthy", v, 1.25, None).with_note(worst(state))));
     }
 
     fn spool(&mut self) {
         let title = "A spool: without one as it is, the others as a ratio to it; median of the rounds [least–most]";
         let mut table = Table::new(title, &spool::FIGURES, spool::STATES.to_vec());
-        self.each_round("spool", self.options.rounds, |run, round| {
-            spool::round(&mut table, round, &run.options.sizes, &mut run.faults);
+        let options = &self.options;
+        let arguments = &options.arguments;
+        self.report.each_round("spool", arguments.rounds(), arguments, |report, round| {
+            spool::round(&mut table, round, &options.sizes, report);
         });
-        table.print();
-        self.json.insert("spool".to_owned(), table.json());
+        self.report.print("spool", &table);
         for (state, what) in spool::STATES[1..].iter().zip(["one stream with a spool, of without", "the same with the mirror away"]) {
-            self.verdicts.extend(table.ratio("bulk", state).map(|s| Verdict::at_least(what, s.median, 0.95, None)));
+            self.report.verdicts.extend(table.ratio("bulk", state).map(|s| Verdict::at_least(what, s.median, 0.95, None)));
         }
     }
 
@@ -228,9 +208,9 @@ impl Run {
                 let by = if held.daemons > 1 { daemons } else { "by one daemon".to_owned() };
                 let note = format!("{by}; a message on each took {} s", digits(held.seconds));
                 let verdict = Verdict::at_least("connections held at once", held.connections as f64, 10_000.0, None);
-                self.verdicts.push(verdict.with_note(note));
+                self.report.verdicts.push(verdict.with_note(note));
             }
-            Err(fault) => fail(&mut self.faults, format!("domoflux holding connections: {fault}")),
+            Err(fault) => self.report.fail(format!("domoflux holding connections: {fault}")),
         }
     }
 
@@ -242,41 +222,16 @@ impl Run {
                 // The 32 MiB that all queues share, 8 at rest, and what 1000 connections and an allocator that was just
                 // asked for all sizes of blocks take on top.
                 let verdict = Verdict::at_most("peak memory, MiB, while a mirror never reads", peak as f64 / 1_048_576.0, 56.0, None);
-                self.verdicts.push(verdict.with_note(format!("{clients} clients sent 1 MB each")));
+                self.report.verdicts.push(verdict.with_note(format!("{clients} clients sent 1 MB each")));
             }
-            Err(fault) => fail(&mut self.faults, format!("domoflux in the flood: {fault}")),
+            Err(fault) => self.report.fail(format!("domoflux in the flood: {fault}")),
         }
     }
 
     fn size(&mut self) {
         match footprint::size() {
-            Ok(bytes) => self.verdicts.push(Verdict::at_most("the binary, MB", bytes as f64 / 1e6, 8.0, None)),
-            Err(fault) => fail(&mut self.faults, fault),
+            Ok(bytes) => self.report.verdicts.push(Verdict::at_most("the binary, MB", bytes as f64 / 1e6, 8.0, None)),
+            Err(fault) => self.report.fail(fault),
         }
-    }
-
-    fn conclude(mut self) -> ExitCode {
-        if !self.verdicts.is_empty() {
-            println!("\ndomoflux");
-            self.verdicts.iter().for_each(Verdict::print);
-        }
-        let disturbed = self.others.iter().filter(|others| !others.is_quiet()).count();
-        if disturbed > 0 {
-            println!("\n{disturbed} of {} rounds were disturbed by other work on this machine; see --wait.", self.others.len());
-        }
-        self.json.insert("other_work".to_owned(), self.others.iter().map(|others| others.here).collect());
-        for fault in &self.faults {
-            println!("FAIL {fault}");
-        }
-        let failed = !self.faults.is_empty();
-        self.json.insert("verdicts".to_owned(), self.verdicts.iter().map(Verdict::json).collect());
-        self.json.insert("faults".to_owned(), json!(self.faults));
-        if let Some(path) = &self.options.json
-            && let Err(error) = std::fs::write(path, format!("{:#}\n", serde_json::Value::Object(self.json)))
-        {
-            eprintln!("{}: {error}", path.display());
-            return ExitCode::from(2);
-        }
-        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::contestant::Contestant;
 use crate::options::Sizes;
+use crate::report::Report;
 use crate::stage::{Ends, Stage, number};
 use crate::table::{Figure, Table};
 
@@ -25,8 +26,8 @@ const ATTEMPTS: usize = 3;
 pub(crate) type Sample = Vec<(&'static str, f64)>;
 type Measure = fn(Contestant, &Sizes) -> Result<Sample, String>;
 
-/// Adds a round's samples to `table`, and what went wrong to `faults`.
-pub(crate) fn round(table: &mut Table, round: usize, who: &[Contestant], sizes: &Sizes, faults: &mut Vec<String>) {
+/// Adds a round's samples to `table`, and what went wrong to `report`.
+pub(crate) fn round(table: &mut Table, round: usize, who: &[Contestant], sizes: &Sizes, report: &mut Report) {
     let measures: [(&str, Measure); 4] = [
         ("bulk", |who, sizes| bulk(who, Ends::BULK, sizes)),
         ("echo", |who, sizes| echo(who, Ends::LATENCY, sizes)),
@@ -37,7 +38,7 @@ pub(crate) fn round(table: &mut Table, round: usize, who: &[Contestant], sizes: 
         for &who in who {
             match measure(who, sizes) {
                 Ok(sample) => sample.into_iter().for_each(|(key, value)| table.add(key, who.name(), round, value)),
-                Err(fault) => crate::fail(faults, format!("{} in {name}: {fault}", who.name())),
+                Err(fault) => report.fail(format!("{} in {name}: {fault}", who.name())),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::contestant::Contestant;
 use crate::options::Sizes;
+use crate::report::Report;
 use crate::speed::{self, Sample, VOICES};
 use crate::stage::Ends;
 use crate::table::{Figure, Table};
@@ -20,7 +21,7 @@ pub(crate) const STATES: [&str; 3] = ["no spool", "spool", "spool, mirror away"]
 
 type Measure = fn(Ends, &Sizes) -> Result<Sample, String>;
 
-pub(crate) fn round(table: &mut Table, round: usize, sizes: &Sizes, faults: &mut Vec<String>) {
+pub(crate) fn round(table: &mut Table, round: usize, sizes: &Sizes, report: &mut Report) {
     let who = Contestant::Domoflux;
     let measures: [(Ends, Measure); 4] = [
         (Ends::BULK, |ends, sizes| speed::bulk(Contestant::Domoflux, ends, sizes)),
@@ -32,7 +33,7 @@ pub(crate) fn round(table: &mut Table, round: usize, sizes: &Sizes, faults: &mut
         for (state, spool, trouble) in [(STATES[0], false, None), (STATES[1], true, None), (STATES[2], true, Some("down"))] {
             match measure(ends.with(trouble).spooled(spool), sizes) {
                 Ok(sample) => sample.into_iter().for_each(|(key, value)| table.add(key, state, round, value)),
-                Err(fault) => crate::fail(faults, format!("{}, {state}: {fault}", who.name())),
+                Err(fault) => report.fail(format!("{}, {state}: {fault}", who.name())),
             }
         }
     }

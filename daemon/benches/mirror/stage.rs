@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::contestant::{Contestant, Proxy};
+use crate::contestant::{self, Contestant};
 use crate::place::Place;
+use crate::proxy::Proxy;
 use crate::role::Role;
 
 /// A mirror may lag behind the target, but not for longer than this.
@@ -64,7 +65,7 @@ impl Stage {
         let (mirror, mirror_at) = Role::serve(ends.mirror, Place::Anywhere)?;
         let proxy = match who {
             Contestant::Direct => None,
-            _ => Some(Proxy::start(who, target_at, Some(mirror_at), ends.spool)?),
+            _ => Some(contestant::start(who, target_at, mirror_at, ends.spool)?),
         };
         let front = proxy.as_ref().map_or(target_at, |p| p.front);
         Ok(Self { front, proxy, target, mirror, clients })

@@ -2,6 +2,7 @@
 
 use crate::contestant::Contestant;
 use crate::options::Sizes;
+use crate::report::Report;
 use crate::speed::{self, Sample};
 use crate::stage::Ends;
 use crate::table::{Figure, Table};
@@ -16,13 +17,13 @@ pub(crate) const FIGURES: [Figure; 3] = [
 pub(crate) const STATES: [&str; 6] = [HEALTHY, "down", "slow", "stuck", "reset", "swallow"];
 const HEALTHY: &str = "healthy";
 
-pub(crate) fn round(table: &mut Table, round: usize, sizes: &Sizes, faults: &mut Vec<String>) {
+pub(crate) fn round(table: &mut Table, round: usize, sizes: &Sizes, report: &mut Report) {
     for measure in [bulk, echo] {
         for state in STATES {
             let trouble = (state != HEALTHY).then_some(state);
             match measure(trouble, sizes) {
                 Ok(sample) => sample.into_iter().for_each(|(key, value)| table.add(key, state, round, value)),
-                Err(fault) => crate::fail(faults, format!("domoflux with the mirror {state}: {fault}")),
+                Err(fault) => report.fail(format!("domoflux with the mirror {state}: {fault}")),
             }
         }
     }

@@ -18,9 +18,16 @@ pub(crate) struct Preparation {
     args: Vec<String>,
     variables: Vec<(String, String)>,
     descriptors: Option<u32>,
+    hosts: Option<PathBuf>,
 }
 
 impl Preparation {
+    /// With this file in the place of /etc/hosts.
+    pub(crate) fn hosts(mut self, file: &Path) -> Self {
+        self.hosts = Some(file.to_owned());
+        self
+    }
+
     /// With flows from a TOML file.
     pub(crate) fn config(self, toml: &str) -> Self {
         let file = self.dir.path().join("config.toml");
@@ -68,9 +75,19 @@ impl Preparation {
         let args = ["daemon", "--listen", "127.0.0.1:0", "--state-dir", state]
             .into_iter()
             .chain(self.args.iter().map(String::as_str));
-        let mut command = match self.descriptors {
-            None => domoflux(args),
-            Some(most) => {
+        let mut command = match (self.descriptors, &self.hosts) {
+            (None, None) => domoflux(args),
+            (None, Some(hosts)) => {
+                let is_root = rustix::process::geteuid().is_root();
+                let mut unshare = Command::new("unshare");
+                unshare
+                    .args([if is_root { "-m" } else { "-rm" }, "sh", "-c", "mount --bind \"$1\" /etc/hosts && shift && exec \"$0\" \"$@\""])
+                    .arg(env!("CARGO_BIN_EXE_domoflux"))
+                    .arg(hosts)
+                    .args(args);
+                clean(unshare)
+            }
+            (Some(most), _) => {
                 let mut shell = Command::new("sh");
                 shell
                     .args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_domoflux")])
@@ -94,7 +111,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn prepare() -> Preparation {
-        Preparation { dir: tempfile::tempdir().unwrap(), args: Vec::new(), variables: Vec::new(), descriptors: None }
+        Preparation { dir: tempfile::tempdir().unwrap(), args: Vec::new(), variables: Vec::new(), descriptors: None, hosts: None }
     }
 
     #[track_caller]

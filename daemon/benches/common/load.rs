@@ -5,7 +5,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::ticks_with_children;
+use super::process::ticks_with_children;
 
 /// Below this share of the processors, other work is no hindrance.
 const QUIET: f64 = 0.1;

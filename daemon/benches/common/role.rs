@@ -11,43 +11,32 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::place::Place;
-use crate::{client, crowd, server};
+use super::place::Place;
+use super::process::reap;
 
 /// First argument of a process that plays a role.
-pub(crate) const FLAG: &str = "--role";
+const FLAG: &str = "--role";
 /// Longer than any role needs for one answer, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Plays the role that the arguments after [`FLAG`] name, in the process made for it.
-pub(crate) fn play(args: &[String]) {
-    if let Err(fault) = play_or_fail(args) {
+/// Whether these are the arguments of a process that plays a role; it is over when this returns.
+pub(crate) fn is_played(args: &[String], part: fn(&[&str]) -> Result<(), String>) -> bool {
+    let [flag, rest @ ..] = args else { return false };
+    if flag != FLAG {
+        return false;
+    }
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    if let Err(fault) = part(&rest) {
         answer(&json!({ "error": fault }));
     }
+    true
 }
 
-fn play_or_fail(args: &[String]) -> Result<(), String> {
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    if let ["serve", mode] = args[..] {
-        return server::serve(mode);
-    }
-    let [name, front, rest @ ..] = &args[..] else { return Err("a role and an address are needed".to_owned()) };
-    let front: SocketAddr = front.parse().map_err(|e| format!("{front}: {e}"))?;
-    let number = |n: usize| rest.get(n).and_then(|v| v.parse().ok()).unwrap_or(0_usize);
-    let length = |n: usize| Duration::from_millis(number(n) as u64);
-    let (result, held) = match *name {
-        "hold" => return crowd::hold(front, number(0)),
-        "flood" => crowd::flood(front, number(0)),
-        "bulk" => client::bulk(front, length(0)),
-        "echo" => client::echo(front, number(0)),
-        "chorus" => crowd::chorus(front, number(0), length(1)),
-        "visits" => client::visits(front, length(0)),
-        other => Err(format!("no role is called {other}")),
-    }?;
-    answer(&result);
+/// Answers with what a client measured, and keeps what it holds until stdin ends.
+pub(crate) fn answer_and_hold<T>(measured: &Value, held: T) {
+    answer(measured);
     for _ in std::io::stdin().lines() {}
     drop(held);
-    Ok(())
 }
 
 /// One line to whoever started this role.
@@ -130,6 +119,6 @@ impl Drop for Role {
     fn drop(&mut self) {
         // The end of its stdin is what a role waits for; a stuck one is killed.
         self.stdin = None;
-        crate::process::reap(&mut self.child, Duration::from_secs(5));
+        reap(&mut self.child, Duration::from_secs(5));
     }
 }
