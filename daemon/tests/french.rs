@@ -184,7 +184,8 @@ fn what_goes_wrong_with_a_shared_device_is_french() {
     };
     let (wrong, closing) = (serving(b"no modbus at all"), serving(b""));
     for (id, at) in [("silent", silent.address()), ("wrong", wrong), ("closing", closing), ("away", nobody.address)] {
-        let spec = json!({"listen": "127.0.0.1:0", "protocol": "modbus", "target": at, "timeout": "300ms", "health_check_interval": 0, "retry_reads": 0});
+        let spec =
+            json!({"listen": "127.0.0.1:0", "protocol": "modbus", "target": at, "timeout": "300ms", "health_check_interval": 0, "retry_reads": 0});
         let mut client = connect(daemon.flow("multiplexer", id, &spec));
         client.send(&[0, 1, 0, 0, 0, 6, 1, 3, 0, 0, 0, 1]);
         let said = until("it is said", || {
