@@ -317,7 +317,10 @@ impl<'a> Conn<'a> {
     /// Sees to the requests that were on their way when the connection ended: what was not sent waits for another one, and a
     /// read is sent again.
     pub(super) fn settle(&mut self, ended: &Ended) {
-        let refusal = if let Ended::Lost { refusal, .. } = ended { *refusal } else { Refusal::Silent };
+        let (why, refusal) = match ended {
+            Ended::Lost { why, refusal } => (why.as_str(), *refusal),
+            Ended::Unused | Ended::Closed => ("the device has closed the connection", Refusal::Silent),
+        };
         let now = Instant::now();
         let mut post = Post::new(self.hub);
         let mut state = self.hub.state();
@@ -326,7 +329,7 @@ impl<'a> Conn<'a> {
             if flight.start >= self.written && !state.requests.get(flight.key).is_none_or(Request::is_health_check) {
                 state.put_back(flight.key, now);
             } else {
-                self.fail(flight.key, refusal, &mut state, &mut post, now);
+                self.fail(flight.key, why, refusal, &mut state, &mut post, now);
             }
         }
         self.hub.show(&state);
@@ -335,7 +338,7 @@ impl<'a> Conn<'a> {
     }
 
     /// A request that was sent has got no answer: a read is sent again, if it may be.
-    fn fail(&self, key: usize, refusal: Refusal, state: &mut State, post: &mut Post<'_>, now: Instant) {
+    fn fail(&self, key: usize, why: &str, refusal: Refusal, state: &mut State, post: &mut Post<'_>, now: Instant) {
         let Some(request) = state.requests.get_mut(key) else { return };
         let abandoned = request.forget_gone();
         self.hub.count(C::Abandoned, abandoned);
@@ -345,7 +348,7 @@ impl<'a> Conn<'a> {
             return state.put_back(key, now);
         }
         let Some(request) = state.finish(key) else { return };
-        let text = format!("device {}: {} got no answer", self.hub.device(self.lane), self.hub.summary(&request.body));
+        let text = format!("device {}: {} is not answered: {why}", self.hub.device(self.lane), self.hub.summary(&request.body));
         if let Some(lane) = state.lanes.get_mut(self.lane)
             && request.waiters() > 0
         {

@@ -195,8 +195,12 @@ impl Lane {
 
     /// Notes that a unit is asked for.
     pub(super) fn see(&mut self, unit: u8, now: Instant) {
-        if let Some(seen) = self.units.as_mut().and_then(|units| units.seen.get_mut(usize::from(unit))) {
-            *seen = Some(now);
+        let Some(units) = &mut self.units else { return };
+        if let Some(seen) = units.seen.get_mut(usize::from(unit)) {
+            let is_new = seen.replace(now).is_none_or(|at| now - at >= UNIT_COUNTS);
+            if is_new {
+                units.counted = None;
+            }
         }
     }
 
@@ -237,7 +241,7 @@ impl Units {
         }
     }
 
-    /// Whether several units were asked for lately. Counted once a second at most.
+    /// Whether several units were asked for lately. Counted when one comes, and otherwise once a second at most.
     fn are_several(&mut self, now: Instant) -> bool {
         if self.counted.is_none_or(|at| now - at > Duration::from_secs(1)) {
             let lately = |at: &Option<Instant>| at.is_some_and(|at| now - at < UNIT_COUNTS);

@@ -130,7 +130,14 @@ impl Session {
                 let used = self.ask(&input)?;
                 self.keep(input, used)?;
             }
-            let is_over = self.eof || (self.hub.is_retired() && self.desk.hub().is_none());
+            let mut is_over = self.eof;
+            if self.hub.is_retired() {
+                is_over |= self.desk.hub().is_none();
+                // Also one that asks nothing now: it may not belong to the next.
+                if !is_over && self.client.left() == Left::Nothing && !self.move_to_the_next() {
+                    continue;
+                }
+            }
             if is_over && self.client.left() == Left::Nothing {
                 return Poll::Ready(Ok(()));
             }

@@ -23,6 +23,11 @@ impl Spec for MultiplexerSpec {
     fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.check_ways(&mut problems);
+        let tells_answers_apart = self.protocol.0.is_tagged() && self.r#match == Match::Id;
+        if self.in_flight > 1 && !tells_answers_apart {
+            let text = "must be 1: several requests on a connection need answers with a transaction id (protocol modbus, match id)";
+            problems.push(Problem::new("/in_flight", text).because_of("/protocol").because_of("/match"));
+        }
         self.check_targets(&mut problems);
         let mut wrong = |pointer: &str, message: &str| problems.push(Problem::new(pointer, message));
         self.check_numbers(&mut wrong);

@@ -37,7 +37,7 @@ impl Conn<'_> {
             let mut post = Post::new(self.hub);
             let mut state = self.hub.state();
             let is_health_check = state.requests.get(flight.key).is_some_and(Request::is_health_check);
-            self.fail(flight.key, Refusal::Silent, &mut state, &mut post, now);
+            self.fail(flight.key, &why, Refusal::Silent, &mut state, &mut post, now);
             drop(state);
             post.send();
             if is_health_check {
