@@ -195,7 +195,7 @@ impl Place {
         if conn.was_useless() {
             // Dialled again at once, it would be dialled for ever.
             self.failed();
-            self.say_failed(&device, &format!("{device}: {why}"));
+            self.say_failed(&device, &format!("cannot use {device}: {why}"));
         } else if let Ended::Lost { .. } = ended {
             self.hub
                 .report

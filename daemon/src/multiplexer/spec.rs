@@ -393,7 +393,9 @@ impl JsonSchema for ProtocolName {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let each = PROTOCOLS.iter().map(|p| json!({"type": "string", "const": p.name(), "description": p.about()}));
+        let each = PROTOCOLS
+            .iter()
+            .map(|p| json!({"type": "string", "const": p.name(), "description": format!("{} – {}", p.name(), p.about())}));
         json_schema!({"oneOf": each.collect::<Vec<_>>(), "examples": ["modbus"]})
     }
 }
