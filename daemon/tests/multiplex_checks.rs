@@ -52,6 +52,69 @@ fn problems(daemon: &Daemon, spec: &Value) -> Vec<(String, String)> {
     problems.iter().map(|problem| (text(problem, "pointer"), text(problem, "message"))).collect()
 }
 
+/// Wrong values of each field.
+const WRONG: &[(&str, &[&str])] = &[
+    ("/listen", &["5020", "\"0.0.0.0:99999\"", "\"example.org:80\"", "null", "[]"]),
+    ("/protocol", &["\"mqtt\"", "\"MODBUS\"", "6", "null"]),
+    ("/target", &["\"inverter\"", "\"inverter:0\"", "\"inverter:99999\"", "\"127.0.0.1:5020\"", "1", "[]"]),
+    ("/client_protocol", &["\"modbus-rtu\"", "\"http\"", "\"x\"", "7"]),
+    ("/timeout", &["\"soon\"", "0", "-1", "\"1ms\"", "\"2d\"", "null"]),
+    ("/delay", &["\"soon\"", "-1", "\"2d\"", "null"]),
+    ("/max_connections", &["0", "65", "-1", "1.5", "null"]),
+    ("/in_flight", &["0", "1025", "-1", "\"many\"", "null"]),
+    ("/reconnect_backoff", &["0", "\"1ms\"", "\"2d\"", "\"x\"", "null"]),
+    ("/connect_timeout", &["0", "\"1ms\"", "\"2d\"", "\"x\"", "null"]),
+    ("/health_check_interval", &["\"500ms\"", "\"2d\"", "\"x\"", "null"]),
+    ("/probe", &["7", "\"read\"", "[]"]),
+    ("/probe/unit", &["256", "-1", "\"x\"", "null"]),
+    ("/probe/function", &["0", "5", "256", "null"]),
+    ("/probe/address", &["65536", "-1", "null"]),
+    ("/probe/count", &["0", "126", "null"]),
+    ("/queue_size", &["0", "65537", "-1", "null"]),
+    ("/on_busy", &["\"drop\"", "1", "null"]),
+    ("/request_gap", &["-1", "\"2d\"", "\"x\"", "null"]),
+    ("/connect_delay", &["-1", "\"2d\"", "\"x\"", "null"]),
+    ("/close_when_idle", &["-1", "\"2d\"", "\"x\""]),
+    ("/idle_timeout", &["0", "\"500ms\"", "\"2d\"", "\"x\""]),
+    ("/max_clients", &["0", "1000001", "null"]),
+    ("/max_message", &["1023", "\"65 MiB\"", "\"much\"", "null"]),
+    ("/keepalive", &["1", "\"on\"", "null"]),
+    ("/allow", &["\"192.168.1.0/24\"", "7", "null"]),
+    ("/allow/0", &["\"192.168.1.0/33\"", "\"localhost\"", "7"]),
+    ("/retry_reads", &["11", "-1", "null"]),
+    ("/coalesce", &["1", "\"yes\"", "null"]),
+    ("/cache", &["{}", "7", "null"]),
+    ("/cache/0/ttl", &["-1", "\"2d\"", "null"]),
+    ("/cache/0/units", &["\"1-256\"", "\"x\"", "\"3-1\"", "\"\"", "70000"]),
+    ("/cache/0/functions", &["256", "\"x\"", "-1"]),
+    ("/cache/0/addresses", &["65536", "\"9-1\"", "\"1,,2\""]),
+    ("/read_only", &["\"yes\"", "true", "null"]),
+    ("/allow_writes", &["{}", "null"]),
+    ("/allow_writes/0/units", &["256", "\"x\""]),
+    ("/allow_writes/0/functions", &["256", "\"x\""]),
+    ("/allow_writes/0/addresses", &["65536", "\"x\""]),
+    ("/unit_map", &["{}", "null"]),
+    ("/unit_map/0/from", &["256", "-1", "null"]),
+    ("/unit_map/0/to", &["256", "\"x\"", "null"]),
+    ("/routes", &["{}", "null"]),
+    ("/routes/0/units", &["\"2-256\"", "\"x\"", "null"]),
+    ("/routes/0/target", &["\"other\"", "\"other:0\"", "\"127.0.0.1:5020\"", "null"]),
+    ("/match", &["\"name\"", "1", "null"]),
+    ("/colour", &["\"blue\""]),
+];
+
+const WRONG_SERIAL: &[(&str, &[&str])] = &[
+    ("/serial", &["\"/dev/ttyUSB0\"", "7"]),
+    ("/serial/device", &["\"\"", "7", "null"]),
+    ("/serial/baud_rate", &["299", "4000001", "\"fast\"", "null"]),
+    ("/serial/data_bits", &["6", "9", "null"]),
+    ("/serial/parity", &["\"mark\"", "1", "null"]),
+    ("/serial/stop_bits", &["0", "3", "null"]),
+    ("/max_connections", &["2"]),
+    ("/in_flight", &["2"]),
+    ("/target", &["\"inverter:502\""]),
+];
+
 #[test]
 fn good_specs_have_no_problems() {
     let daemon = Daemon::start();
@@ -72,4 +135,69 @@ fn good_specs_have_no_problems() {
         assert_eq!(problems(&daemon, &good().with(field, &value)), [], "{field} = {value}");
     }
     assert_eq!(daemon.call("flow.list", json!({})).unwrap(), json!([]));
+}
+
+#[test]
+fn every_wrong_value_of_every_field_is_named_at_its_place() {
+    let daemon = Daemon::start();
+    let mut bad = Vec::new();
+    for (good, table) in [(good(), WRONG), (serial(), WRONG_SERIAL)] {
+        for (field, values) in table {
+            for value in *values {
+                let value: Value = serde_json::from_str(value).unwrap();
+                let found = problems(&daemon, &good.clone().with(field, &value));
+                let places: Vec<_> = found.iter().map(|(place, _)| place.as_str()).collect();
+                if places != [format!("/spec{field}")] || found[0].1.chars().count() < 10 {
+                    bad.push(format!("{field} = {value}: {found:?}"));
+                }
+            }
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    // The tables have every field that there is.
+    let kinds = daemon.call("flow.kinds", json!({})).unwrap();
+    let schema = &kinds.as_array().unwrap().iter().find(|kind| kind["kind"] == "multiplexer").unwrap()["schema"];
+    for name in schema["properties"].as_object().unwrap().keys() {
+        let field = format!("/{name}");
+        assert!(
+            [WRONG, WRONG_SERIAL].iter().any(|table| table.iter().any(|(known, _)| *known == field)),
+            "{field} is not in the table"
+        );
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_named() {
+    let daemon = Daemon::start();
+    let places = |spec: &Value| problems(&daemon, spec).into_iter().map(|(place, _)| place).collect::<Vec<_>>();
+    let lines = json!({"listen": "127.0.0.1:8000", "protocol": "echo", "target": "a:1"});
+    for (field, value) in [
+        ("probe", json!({"address": 0})),
+        ("cache", json!([{"ttl": 1}])),
+        ("read_only", json!("deny")),
+        ("allow_writes", json!([{"units": 1}])),
+        ("unit_map", json!([{"from": 1, "to": 2}])),
+        ("routes", json!([{"units": 1, "target": "b:1"}])),
+        ("match", json!("order")),
+        ("in_flight", json!(2)),
+        ("client_protocol", json!("modbus")),
+        ("serial", json!({"device": "/dev/ttyUSB0"})),
+    ] {
+        assert_eq!(places(&lines.clone().with(&format!("/{field}"), value)), [format!("/spec/{field}")]);
+    }
+    assert_eq!(places(&good().with("/match", "order")), ["/spec/in_flight"]);
+    assert_eq!(places(&good().with("/protocol", "modbus-rtu-tcp")), ["/spec/in_flight"]);
+    assert_eq!(
+        places(&good().with("/unit_map", json!([{"from": 1, "to": 2}, {"from": 1, "to": 3}]))),
+        ["/spec/unit_map/1/from"]
+    );
+    assert_eq!(places(&good().with("/target", ["a:1", "b:1", "a:1"])), ["/spec/target/2"]);
+    assert_eq!(places(&lines.clone().without("/target")), ["/spec/target"]);
+    assert_eq!(places(&lines.without("/listen")), ["/spec/listen"]);
+    assert_eq!(places(&serial().without("/serial")), ["/spec/serial"]);
+    for field in ["/probe/address", "/cache/0/ttl", "/unit_map/0/from", "/unit_map/0/to", "/routes/0/units", "/routes/0/target"] {
+        assert_eq!(places(&good().without(field)), [format!("/spec{field}")]);
+    }
+    let too_many: Vec<_> = (0..65).map(|_| json!({"ttl": 1})).collect();
+    assert_eq!(places(&good().with("/cache", too_many)), ["/spec/cache"]);
 }

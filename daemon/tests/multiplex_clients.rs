@@ -140,6 +140,20 @@ fn a_line_that_is_too_long_is_rubbish() {
 }
 
 #[test]
+fn rubbish_after_a_request_does_not_take_its_answer() {
+    let (gate, device) = held(0);
+    let shared = Multiplexer::start(modbus(device.address));
+    let mut client = shared.client();
+    let id = client.send(&read_of(1, 0, 1));
+    device.has_seen(1);
+    client.stream.send(b"rubbish, rubbish");
+    shared.counts("clientMalformed", 1);
+    gate.lift();
+    assert_eq!(client.stream.receive_all().0, frame(Framing::Tcp, id, &answer_to_read(1, 0, 1)));
+    shared.client().reads(1, 0, 1);
+}
+
+#[test]
 fn a_hundred_clients_that_come_and_go_leave_nothing_behind() {
     let device = Device::start();
     let shared = Multiplexer::start(modbus(device.address));

@@ -284,6 +284,25 @@ fn a_request_that_nobody_answers_does_not_keep_others_waiting_for_ever() {
 }
 
 #[test]
+fn a_device_that_stops_in_the_middle_of_an_answer_does_not_spoil_the_next_one() {
+    for at in [1, 5, 7, 10] {
+        for (framing, spec) in [(Framing::Tcp, "modbus"), (Framing::Rtu, "modbus-rtu-tcp")] {
+            let act = move |seen: &Seen| if seen.number == 1 { Act::Stall(at.min(6)) } else { Act::Answer };
+            let device = Device::start_at(([127, 0, 0, 1], 0).into(), framing, act);
+            let spec = speaks(spec, device.address).with("/client_protocol", "modbus").with("/retry_reads", 0);
+            let shared = Multiplexer::start(spec.with("/timeout", "300ms").with("/reconnect_backoff", "50ms"));
+            let mut client = shared.client();
+            client.reads(1, 0, 1);
+            client.is_refused(&read_of(1, 0, 1), 0x0b);
+            client.writes(1, 100, 7);
+            for i in 0..5 {
+                client.reads(1, i, 2);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_read_is_sent_again_as_often_as_the_spec_says() {
     for (closes, code) in [(3, None), (4, Some(0x0b))] {
         let device = Device::first(vec![Act::Close; closes]);

@@ -103,6 +103,40 @@ fn a_hundred_clients_that_send_all_they_can_are_all_answered() {
 }
 
 #[test]
+fn answers_that_nobody_reads_need_no_more_than_there_is() {
+    const ANSWER: usize = 8 << 20;
+    let get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let server = Server::start(move |_, mut stream| {
+        use std::io::Write;
+        let answer = [format!("HTTP/1.1 200 OK\r\nContent-Length: {ANSWER}\r\n\r\n").as_bytes(), &vec![b'x'; ANSWER]].concat();
+        let mut first = [0];
+        while let Ok(1) = stream.peek(&mut first) {
+            stream.receive(get.len());
+            if stream.write_all(&answer).is_err() {
+                return;
+            }
+        }
+    });
+    let shared = Multiplexer::start(speaks("http", server.address).with("/max_message", "16 MiB").with("/timeout", 30));
+    let mut deaf: Vec<_> = (0..30).map(|_| connect(shared.at)).collect();
+    for client in &mut deaf {
+        // So that the kernel does not hold it all.
+        socket2::SockRef::from(&*client).set_recv_buffer_size(64 << 10).unwrap();
+        client.send(get);
+    }
+    until("all are answered, or told that there is no memory", || {
+        let counters = shared.counters();
+        (counters["requests"] == 30 && counters["inFlight"] == 0 && counters["queueDepth"] == 0).then_some(())
+    });
+    has_needed_less_than(&shared, 120);
+    drop(deaf);
+    shared.counts("activeConnections", 0);
+    let mut client = connect(shared.at);
+    client.send(get);
+    client.receive(ANSWER);
+}
+
+#[test]
 fn a_multiplexer_at_rest_uses_no_processor() {
     use std::time::{Duration, Instant};
     let device = Device::start();

@@ -30,6 +30,8 @@ pub(crate) enum Act {
     Close,
     /// Sends so many bytes of the answer, and closes.
     Part(usize),
+    /// Sends so many bytes of the answer, and no more.
+    Stall(usize),
     /// Answers with a transaction id that is so much larger.
     Id(u16),
     /// Answers with the transaction id 0.
@@ -256,6 +258,7 @@ impl Inside {
             Act::AnswerThenClose => (right, false),
             Act::Close => (Vec::new(), false),
             Act::Part(n) => (right[..n].to_vec(), false),
+            Act::Stall(n) => (right[..n].to_vec(), true),
             Act::Id(more) => (frame(self.framing, seen.id.wrapping_add(more), answer), true),
             Act::NoId => (frame(self.framing, 0, answer), true),
             Act::Body(body) => (frame(self.framing, seen.id, &body), true),
