@@ -40,6 +40,10 @@ struct Outgoing {
     watched: bool,
     /// Nothing comes after `data`.
     closing: bool,
+    /// What it is told last, when everything that it has asked for is answered.
+    dismissal: Option<Box<[u8]>>,
+    /// It does not read what it is sent, and the memory for that is used up.
+    overdrawn: bool,
 }
 
 /// What is left to do for a client.
@@ -103,6 +107,12 @@ impl Client {
         }
         out.closing |= close;
         self.put(&mut out, frame);
+        if out.outstanding == 0
+            && let Some(last) = out.dismissal.take()
+        {
+            self.put(&mut out, &last);
+            out.closing = true;
+        }
         if out.watched || out.closing || !out.data.is_empty() {
             out.wake();
         }
@@ -113,11 +123,24 @@ impl Client {
         self.put(&mut self.out(), text);
     }
 
-    /// Tells it why nothing more is read from it, and that this is the end.
+    /// Nothing more is read from it: it is told why when what it has asked for is answered, and that is the end.
     pub(super) fn dismiss(&self, frame: &[u8]) {
         let mut out = self.out();
-        self.put(&mut out, frame);
-        out.closing = true;
+        if out.outstanding > 0 {
+            out.dismissal = Some(frame.into());
+        } else {
+            self.put(&mut out, frame);
+            out.closing = true;
+        }
+    }
+
+    /// Whether it was dismissed, and is still to be answered.
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.out().dismissal.is_some()
+    }
+
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.out().overdrawn
     }
 
     fn put(&self, out: &mut Outgoing, frame: &[u8]) {
@@ -130,6 +153,12 @@ impl Client {
         if !rest.is_empty() {
             out.data.extend_from_slice(rest);
             self.recharge(out);
+            if out.data.len() > SMALL && self.budget.is_spent() {
+                out.data = Vec::new();
+                out.overdrawn = true;
+                self.recharge(out);
+                out.wake();
+            }
         }
     }
 

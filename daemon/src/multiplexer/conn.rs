@@ -56,7 +56,6 @@ struct Flight {
     broadcast: bool,
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "what has happened on a connection comes in any combination")]
 pub(super) struct Conn<'a> {
     hub: &'a Hub,
     lane: usize,
@@ -81,7 +80,8 @@ pub(super) struct Conn<'a> {
     leaving: bool,
     silent: u32,
     has_sent: bool,
-    has_answered: bool,
+    /// How many of its answers were right.
+    answers: u32,
     not_before: Option<Instant>,
     /// The pause between an answer and the next request.
     gap: Duration,
@@ -114,7 +114,7 @@ impl<'a> Conn<'a> {
             leaving: false,
             silent: 0,
             has_sent: false,
-            has_answered: false,
+            answers: 0,
             not_before: None,
             gap: hub.spec.request_gap.0.max(hub.spec.serial.as_ref().map_or(Duration::ZERO, silence)),
             heard: now,
@@ -127,7 +127,16 @@ impl<'a> Conn<'a> {
 
     /// Whether it was asked something and has never answered, or was closed before it could be asked.
     pub(super) fn was_useless(&self) -> bool {
-        !self.has_answered && (self.has_sent || self.opened.elapsed() < AT_ONCE)
+        self.answers == 0 && (self.has_sent || self.opened.elapsed() < AT_ONCE)
+    }
+
+    /// Whether it has answered once, and was closed by the device then; nothing, if that can't be told.
+    pub(super) fn was_for_one(&self, ended: &Ended) -> Option<bool> {
+        match (self.answers, ended) {
+            (1, Ended::Closed) if self.used.elapsed() < AT_ONCE => Some(true),
+            (0 | 1, _) => None,
+            _ => Some(false),
+        }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {

@@ -15,6 +15,8 @@ use crate::flow::Backoff;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a request may wait for a device that can't be reached, so that one that is only starting is waited for.
 pub(super) const GRACE: Duration = Duration::from_millis(700);
+/// How long a device that closes after each answer is given to do so.
+pub(super) const FIN_WITHIN: Duration = Duration::from_millis(50);
 /// A unit counts as one that others have to be protected from for so long after its last request.
 const UNIT_COUNTS: Duration = Duration::from_secs(60);
 
@@ -34,6 +36,8 @@ pub(super) struct Lane {
     pub(super) last_read: Option<ReadKey>,
     /// Which of the addresses is used.
     pub(super) in_use: usize,
+    /// How many connections in a row the device has closed after their first answer.
+    closed_after_one: u32,
     /// The units that have not answered lately; none for a protocol without units.
     pub(super) troubled: HashSet<Option<u8>>,
 }
@@ -86,6 +90,7 @@ impl Lane {
             units,
             last_read: None,
             in_use: 0,
+            closed_after_one: 0,
             troubled: HashSet::new(),
         }
     }
@@ -167,6 +172,16 @@ impl Lane {
             self.down_until = Some(now + self.backoff.pause());
             self.failures += 1;
         }
+    }
+
+    /// Whether the device seems to close its connection after each answer.
+    pub(super) fn closes_after_answers(&self) -> bool {
+        self.closed_after_one > 1
+    }
+
+    /// Notes whether a connection was closed after its first answer.
+    pub(super) fn learn(&mut self, was_for_one: bool) {
+        self.closed_after_one = if was_for_one { self.closed_after_one + 1 } else { 0 };
     }
 
     /// The device has answered.

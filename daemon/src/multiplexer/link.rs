@@ -178,6 +178,9 @@ impl Place {
         // Before its requests go back to the queue, so that they wait for another.
         self.set(LinkState::Opening);
         self.judge(&conn, &ended);
+        if let (Some(was_for_one), Some(lane)) = (conn.was_for_one(&ended), self.hub.state().lanes.get_mut(self.lane)) {
+            lane.learn(was_for_one);
+        }
         conn.settle(&ended);
     }
 

@@ -118,9 +118,17 @@ impl Session {
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut Vec<u8>) -> Poll<Result<(), End>> {
         self.client.watch(cx.waker());
         loop {
+            if self.client.is_overdrawn() {
+                // A part of an answer must not look like the whole.
+                let _ = AsRef::<TcpStream>::as_ref(&self.read).set_zero_linger();
+                return Poll::Ready(Err(End::Wrong("it does not read its answers, and the memory for them (buffer_total) is used up".into())));
+            }
             ready!(self.client.poll_flush(cx))?;
             if self.client.left() == Left::Close {
                 return self.linger(cx, scratch);
+            }
+            if self.client.is_dismissed() {
+                return Poll::Pending;
             }
             if self.prompt.is_some() && !self.prompt() {
                 return Poll::Pending;
@@ -286,13 +294,13 @@ impl Session {
         self.hub.report.happened(&"clients that are closed", &format!("client {} is closed: {why}", self.client.from));
         let protocol = self.hub.client_protocol;
         let mut frame = Vec::new();
-        // Only whoever waits for nothing else can tell what the error is about.
-        if !self.client.is_waiting()
-            && !protocol.is_modbus()
+        // A Modbus client could not tell which of its requests such an answer is for.
+        if !protocol.is_modbus()
             && let Some(body) = protocol.refuse(&[], Refusal::Malformed)
         {
             protocol.wrap(0, &body, &mut frame);
         }
+        self.input = Vec::new();
         self.client.dismiss(&frame);
     }
 }

@@ -130,13 +130,6 @@ impl MultiplexerSpec {
         if !(1..=1024).contains(&self.in_flight) {
             wrong("/in_flight", "between 1 and 1024 requests are possible");
         }
-        let tells_answers_apart = self.protocol.0.is_tagged() && self.r#match == Match::Id;
-        if self.in_flight > 1 && !tells_answers_apart {
-            wrong(
-                "/in_flight",
-                "must be 1: several requests on a connection need answers with a transaction id (protocol modbus, match id)",
-            );
-        }
         if !(1..=65_536).contains(&self.queue_size) {
             wrong("/queue_size", "between 1 and 65536 requests are possible");
         }

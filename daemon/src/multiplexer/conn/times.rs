@@ -29,7 +29,8 @@ impl Conn<'_> {
             }
             self.silent += 1;
             let why = format!("no answer within {}", self.hub.spec.timeout);
-            if !self.hub.by_tag || self.silent >= MOST_SILENT || self.late.len() >= MOST_LATE {
+            // What has begun to come and does not go on would be taken for the beginning of the next answer.
+            if !self.hub.by_tag || !self.input.is_empty() || self.silent >= MOST_SILENT || self.late.len() >= MOST_LATE {
                 return Some(Ended::Lost { why, refusal: Refusal::Silent });
             }
             let flight = self.flights.pop_front()?;
