@@ -87,8 +87,9 @@ fn a_request_on_its_way_is_answered_over_an_edit() {
     let device = Device::with(move |seen| if seen.number == 0 { Act::Later(held.clone()) } else { Act::Answer });
     let mut shared = Multiplexer::start(modbus(device.address));
     let (mut waits, mut queues, mut asks_later) = (shared.client(), shared.client(), shared.client());
-    let ids = [waits.send(&read_of(1, 0, 1)), queues.send(&write_of(2, 0, 7))];
+    let first = waits.send(&read_of(1, 0, 1));
     device.has_seen(1);
+    let ids = [first, queues.send(&write_of(2, 0, 7))];
     shared.counts("queueDepth", 1);
     shared.edit("/timeout", 7);
     let later = asks_later.send(&read_of(3, 0, 1));
