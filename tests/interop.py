@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from pymodbus import FramerType
+from pymodbus import FramerType, pymodbus_apply_logging_config
 from pymodbus.client import ModbusTcpClient
 from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
@@ -44,13 +44,13 @@ def until(what: str, look: Callable[[], Any]) -> Any:
             if found:
                 return found
         if time.monotonic() > deadline:
-            raise SystemExit("not within {} s: {}".format(PATIENCE, what))
+            raise SystemExit(f"not within {PATIENCE} s: {what}")
         time.sleep(0.02)
 
 
 def same(got: Any, expected: Any, what: str) -> None:
     if got != expected:
-        raise SystemExit("{}: {!r} instead of {!r}".format(what, got, expected))
+        raise SystemExit(f"{what}: {got!r} instead of {expected!r}")
 
 
 def free_port() -> int:
@@ -67,10 +67,10 @@ def listens(port: int) -> bool:
 def multiplexer(binary: str, spec: dict[str, Any]) -> Iterator[int]:
     """A daemon with one flow; its port."""
     port = free_port()
-    flow = {"kind": "multiplexer", "listen": "127.0.0.1:{}".format(port), "timeout": 5, **spec}
+    flow = {"kind": "multiplexer", "listen": f"127.0.0.1:{port}", "timeout": 5, **spec}
     with tempfile.TemporaryDirectory() as state:
         config = Path(state, "config.toml")
-        config.write_text("[flow.shared]\n" + "".join("{} = {}\n".format(k, toml(v)) for k, v in flow.items()), encoding="utf-8")
+        config.write_text("[flow.shared]\n" + "".join(f"{k} = {toml(v)}\n" for k, v in flow.items()), encoding="utf-8")
         command = [binary, "daemon", "--listen", "127.0.0.1:0", "--state-dir", state, "--config", str(config)]
         daemon = subprocess.Popen(command, stderr=subprocess.PIPE)
         try:
@@ -80,12 +80,12 @@ def multiplexer(binary: str, spec: dict[str, Any]) -> Iterator[int]:
             daemon.terminate()
             log = daemon.communicate(timeout=PATIENCE)[1].decode()
             if daemon.returncode != 0 or "defect" in log:
-                raise SystemExit("the daemon ends with {}:\n{}".format(daemon.returncode, log))
+                raise SystemExit(f"the daemon ends with {daemon.returncode}:\n{log}")
 
 
 def toml(value: Any) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join("{} = {}".format(k, toml(v)) for k, v in value.items()) + " }"
+        return "{ " + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + " }"
     return json.dumps(value)
 
 
@@ -127,14 +127,14 @@ def pymodbus_client(port: int, unit: int, rounds: int, failures: list[str], fram
             answer = client.read_holding_registers(address, count=1 + n % 20, device_id=unit)
             expected = [unit * 1000 + address + i for i in range(1 + n % 20)]
             if answer.isError() or answer.registers != expected:
-                return failures.append("unit {} address {}: {}, not {}".format(unit, address, answer, expected))
+                return failures.append(f"unit {unit} address {address}: {answer}, not {expected}")
             written = client.write_registers(300 + unit, [n, n + 1], device_id=unit)
             back = client.read_holding_registers(300 + unit, count=2, device_id=unit)
             if written.isError() or back.isError() or back.registers != [n, n + 1]:
-                return failures.append("unit {}: {} after a write of {}".format(unit, back, n))
+                return failures.append(f"unit {unit}: {back} after a write of {n}")
             bits = client.read_coils(unit, count=9, device_id=unit)
             if bits.isError() or bits.bits[:9] != [(unit + i) % 3 == 0 for i in range(9)]:
-                return failures.append("unit {}: {}".format(unit, bits))
+                return failures.append(f"unit {unit}: {bits}")
     return None
 
 
@@ -171,7 +171,7 @@ def modbus_tcp(binary: str) -> None:
         until("pymodbus listens", lambda: listens(port))
         # Not with several in flight: of requests that come in one segment, this device answers one.
         for more in ({}, {"max_connections": 3}):
-            with multiplexer(binary, {"protocol": "modbus", "target": "127.0.0.1:{}".format(port), **more}) as at:
+            with multiplexer(binary, {"protocol": "modbus", "target": f"127.0.0.1:{port}", **more}) as at:
                 crowd(at, 60)
                 mbpoll(at)
 
@@ -180,7 +180,7 @@ def modbus_rtu_over_tcp(binary: str) -> None:
     port = free_port()
     with Device(lambda context: ModbusTcpServer(context, framer=FramerType.RTU, address=("127.0.0.1", port))):
         until("pymodbus listens", lambda: listens(port))
-        target = "127.0.0.1:{}".format(port)
+        target = f"127.0.0.1:{port}"
         with multiplexer(binary, {"protocol": "modbus-rtu-tcp", "target": target}) as at:
             crowd(at, 40, FramerType.RTU)
         with multiplexer(binary, {"protocol": "modbus-rtu-tcp", "client_protocol": "modbus", "target": target}) as at:
@@ -191,7 +191,7 @@ def modbus_rtu_over_tcp(binary: str) -> None:
 def serial_line(binary: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         ends = [os.path.join(folder, name) for name in ("device", "ours")]
-        pair = subprocess.Popen(["socat", *("pty,raw,echo=0,link={}".format(end) for end in ends)])
+        pair = subprocess.Popen(["socat", *(f"pty,raw,echo=0,link={end}" for end in ends)])
         try:
             until("socat makes a line", lambda: all(os.path.exists(end) for end in ends))
             with Device(lambda context: ModbusSerialServer(context, port=ends[0], baudrate=115200)):
@@ -216,7 +216,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         Page.connections.add(self.client_address)
         length = int(self.headers.get("Content-Length", 0))
         got = self.rfile.read(length)
-        body = "{} {} {}".format(self.command, self.path, len(got)).encode()
+        body = f"{self.command} {self.path} {len(got)}".encode()
         if self.path.startswith("/304"):
             self.send_response(304)
             self.end_headers()
@@ -228,7 +228,7 @@ class Page(http.server.BaseHTTPRequestHandler):
             if self.command != "HEAD":
                 for i in range(0, len(body), 5):
                     part = body[i : i + 5]
-                    self.wfile.write("{:x};n={}\r\n".format(len(part), i).encode() + part + b"\r\n")
+                    self.wfile.write(f"{len(part):x};n={i}\r\n".encode() + part + b"\r\n")
                 self.wfile.write(b"0\r\nX-Trailer: yes\r\n\r\n")
         elif self.path.startswith("/close"):
             self.close_connection = True
@@ -250,7 +250,7 @@ class Page(http.server.BaseHTTPRequestHandler):
 def web(binary: str) -> None:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    target = "127.0.0.1:{}".format(server.server_address[1])
+    target = f"127.0.0.1:{server.server_address[1]}"
     with multiplexer(binary, {"protocol": "http", "target": target, "max_message": "8 MiB"}) as at:
         failures: list[str] = []
 
@@ -258,14 +258,14 @@ def web(binary: str) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", at, timeout=PATIENCE)
             for n in range(30):
                 method = ("GET", "POST", "HEAD", "PUT")[n % 4]
-                path = ("/plain", "/chunked", "/304")[n % 3] + "/{}/{}".format(number, n)
+                path = ("/plain", "/chunked", "/304")[n % 3] + f"/{number}/{n}"
                 data = b"x" * (n * 1000) if method in ("POST", "PUT") else None
                 connection.request(method, path, body=data)
                 answer = connection.getresponse()
                 got = answer.read().decode()
                 wanted = "" if method == "HEAD" or path.startswith("/304") else "{} {} {}".format(method, path, len(data or b""))
                 if got != wanted or answer.status != (304 if path.startswith("/304") else 200):
-                    failures.append("{} {}: {} {!r}".format(method, path, answer.status, got))
+                    failures.append(f"{method} {path}: {answer.status} {got!r}")
             connection.close()
 
         Page.connections.clear()
@@ -288,24 +288,25 @@ def web(binary: str) -> None:
                 ("/plain", ["--http1.0"], "GET /plain 0"),
                 ("/plain", ["-I"], None),
             ):
-                url = "http://127.0.0.1:{}{}".format(at, path)
+                url = f"http://127.0.0.1:{at}{path}"
                 got = subprocess.run(
                     ["curl", "-s", "-m", "10", "--noproxy", "*", "-w", "|%{http_code}", *more, url, "-H", "Expect: 100-continue"]
                     if "@" in " ".join(more) else ["curl", "-s", "-m", "10", "--noproxy", "*", "-w", "|%{http_code}", *more, url],
                     capture_output=True, text=True, timeout=PATIENCE, check=False,
                 )
                 body, _, code = got.stdout.rpartition("|")
-                same(code, "200", "curl {} {}: {}".format(path, more, got.stdout + got.stderr))
+                same(code, "200", f"curl {path} {more}: {got.stdout + got.stderr}")
                 if wanted is not None:
-                    same(body, wanted, "curl {} {}".format(path, more))
+                    same(body, wanted, f"curl {path} {more}")
     server.shutdown()
 
 
 def main() -> None:
+    pymodbus_apply_logging_config("CRITICAL")  # it warns of what a later version will not have; this one is pinned
     binary = sys.argv[1] if len(sys.argv) > 1 else "target/debug/domoflux"
     for tool in ("mbpoll", "socat", "curl"):
         if shutil.which(tool) is None:
-            raise SystemExit("{} is not here".format(tool))
+            raise SystemExit(f"{tool} is not here")
     for check in (modbus_tcp, modbus_rtu_over_tcp, serial_line, web):
         started = time.monotonic()
         check(binary)
