@@ -47,6 +47,7 @@ mod multiplex_lines;
 mod multiplex_load;
 mod multiplex_pace;
 mod multiplex_rules;
+mod multiplex_tokio_modbus;
 mod multiplex_week;
 mod neighbours;
 mod probes;
