@@ -116,7 +116,7 @@ async fn device(stream: TcpStream, seen: Arc<Seen>, odds: Odds) {
     let reader = async {
         while let Ok((id, unit, pdu)) = read_frame(&mut read).await {
             seen.requests.fetch_add(1, Relaxed);
-            for deed in deeds(frame(id, unit, &answer_to(&seen, unit, &pdu)), odds) {
+            for deed in deeds(&frame(id, unit, &answer_to(&seen, unit, &pdu)), odds) {
                 let sender = sender.clone();
                 if deed.after.is_zero() {
                     drop(sender.send(deed));
@@ -135,7 +135,7 @@ async fn device(stream: TcpStream, seen: Arc<Seen>, odds: Odds) {
     }
 }
 
-fn deeds(answer: Vec<u8>, odds: Odds) -> Vec<Deed> {
+fn deeds(answer: &[u8], odds: Odds) -> Vec<Deed> {
     let chance = fastrand::u32(..1_000_000);
     let now = Duration::ZERO;
     let soon = Duration::from_millis(fastrand::u64(0..40));
@@ -145,30 +145,30 @@ fn deeds(answer: Vec<u8>, odds: Odds) -> Vec<Deed> {
     if chance < odds.lost {
         return match fastrand::u8(..6) {
             0 => vec![],                                                     // it never comes
-            1 => vec![send(late, &answer)],                                  // it comes when nobody waits for it any more
+            1 => vec![send(late, answer)],                                   // it comes when nobody waits for it any more
             2 => vec![end(now, &answer[..fastrand::usize(..answer.len())])], // the connection ends at any byte
             3 => vec![end(soon, &[])],                                       // and without a byte
-            4 => vec![end(now, &answer)],                                    // and after the answer
+            4 => vec![end(now, answer)],                                     // and after the answer
             _ => vec![end(now, &[0xff; 20])],                                // what is no frame at all
         };
     }
     if chance < odds.lost + odds.odd {
-        let mut other = answer.clone();
+        let mut other = answer.to_vec();
         return match fastrand::u8(..5) {
-            0 => vec![send(soon, &answer)],
-            1 => vec![send(now, &answer), send(now, &answer)],
-            2 => vec![send(now, &answer), send(soon, &answer)],
+            0 => vec![send(soon, answer)],
+            1 => vec![send(now, answer), send(now, answer)],
+            2 => vec![send(now, answer), send(soon, answer)],
             3 => {
                 other[0] ^= 0x80; // an id that nobody has asked with
-                vec![send(now, &other), send(now, &answer)]
+                vec![send(now, &other), send(now, answer)]
             }
             _ => {
                 other[7] ^= 1; // another function
-                vec![send(now, &other), send(now, &answer)]
+                vec![send(now, &other), send(now, answer)]
             }
         };
     }
-    vec![send(now, &answer)]
+    vec![send(now, answer)]
 }
 
 /// What the clients have found.

@@ -16,7 +16,6 @@ pub(super) const SMALL: usize = 4096;
 
 /// The sending side of a client. Its task ([`Session`](super::session::Session)) reads.
 pub(super) struct Client {
-    write: OwnedWriteHalf,
     pub(super) from: SocketAddr,
     /// The round of its last request in a queue.
     pub(super) round: AtomicU64,
@@ -27,6 +26,8 @@ pub(super) struct Client {
 
 #[derive(Default)]
 struct Outgoing {
+    /// Until its task ends. Whoever has an answer for it later must not keep the socket open.
+    write: Option<OwnedWriteHalf>,
     /// What the socket did not take yet, from `at` on.
     data: Vec<u8>,
     at: usize,
@@ -59,7 +60,8 @@ pub(super) enum Left {
 
 impl Client {
     pub(super) fn new(write: OwnedWriteHalf, from: SocketAddr, budget: Arc<Budget>) -> Arc<Self> {
-        Arc::new(Self { write, from, round: AtomicU64::new(0), gone: AtomicBool::new(false), out: Mutex::default(), budget })
+        let out = Mutex::new(Outgoing { write: Some(write), ..Outgoing::default() });
+        Arc::new(Self { from, round: AtomicU64::new(0), gone: AtomicBool::new(false), out, budget })
     }
 
     fn out(&self) -> MutexGuard<'_, Outgoing> {
@@ -75,6 +77,7 @@ impl Client {
     pub(super) fn go(&self) {
         self.gone.store(true, Ordering::Relaxed);
         let mut out = self.out();
+        out.write = None;
         out.waker = None;
         out.data = Vec::new();
         self.recharge(&mut out);
@@ -147,7 +150,10 @@ impl Client {
         let mut rest = frame;
         if out.data.is_empty() {
             // What is wrong with the socket is seen by the task, which reads from it.
-            let taken = if rest.is_empty() { 0 } else { self.write.try_write(rest).unwrap_or(0) };
+            let taken = match &out.write {
+                Some(write) if !rest.is_empty() => write.try_write(rest).unwrap_or(0),
+                _ => 0,
+            };
             rest = rest.get(taken..).unwrap_or_default();
         }
         if !rest.is_empty() {
@@ -176,12 +182,14 @@ impl Client {
 
     /// Writes what is held.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let mut out = self.out();
+        let mut guard = self.out();
+        let out = &mut *guard;
+        let Some(write) = &out.write else { return Poll::Ready(Ok(())) };
         while let Some(left) = out.data.get(out.at..).filter(|left| !left.is_empty()) {
-            match self.write.try_write(left) {
+            match write.try_write(left) {
                 Ok(n) => out.at += n,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    let stream: &TcpStream = self.write.as_ref();
+                    let stream: &TcpStream = write.as_ref();
                     if stream.poll_write_ready(cx)?.is_pending() {
                         return Poll::Pending;
                     }
@@ -192,7 +200,7 @@ impl Client {
         if !out.data.is_empty() {
             out.data = Vec::new();
             out.at = 0;
-            self.recharge(&mut out);
+            self.recharge(out);
         }
         Poll::Ready(Ok(()))
     }

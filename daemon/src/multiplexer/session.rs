@@ -151,7 +151,7 @@ impl Session {
             }
             self.check_idle(cx)?;
             // What has come is enough to go on with; more would only be held.
-            if self.eof || (self.waits > 0 && self.input.len() >= SMALL) {
+            if is_over || (self.waits > 0 && self.input.len() >= SMALL) {
                 return Poll::Pending;
             }
             let n = ready!(self.poll_read(cx, scratch))?;

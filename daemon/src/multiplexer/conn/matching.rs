@@ -154,7 +154,7 @@ impl Conn<'_> {
                 units.answered(waiter.unit, is_exception);
             }
         }
-        post.answer_all(request, body, now);
+        post.answer_all(request, body);
     }
 
     /// Where a request's trouble is, for a person.
