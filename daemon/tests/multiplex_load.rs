@@ -150,3 +150,27 @@ fn a_multiplexer_at_rest_uses_no_processor() {
     let used = shared.daemon.process.cpu_time().saturating_sub(used);
     assert!(used <= Duration::from_millis(30), "{used:?} of processor time in two seconds without work");
 }
+
+#[test]
+fn clients_that_ask_and_vanish_leave_neither_sockets_nor_requests_behind() {
+    let gate = Gate::shut();
+    let held = gate.clone();
+    let device = Device::with(move |_| Act::Later(held.clone()));
+    let shared = Multiplexer::start(modbus(device.address).with("/coalesce", false));
+    let mut stays = shared.client();
+    let id = stays.send(&read_of(1, 0, 1));
+    device.has_seen(1);
+    let at_rest = shared.daemon.descriptors();
+    for n in 0..600 {
+        let mut vanishes = shared.client();
+        vanishes.send(&read_of(1, n, 1));
+        shared.counts("requests", u64::from(n) + 2);
+        vanishes.stream.reset();
+    }
+    shared.counts("activeConnections", 1);
+    until("the sockets of those that have gone are closed", || (shared.daemon.descriptors() <= at_rest).then_some(()));
+    // 64, and twice as many as can still wait.
+    assert!(shared.counter("queueDepth") <= 64 + 2 * (1 + 32) + 1, "{}", shared.counters());
+    gate.lift();
+    assert_eq!(stays.receive(), (id, answer_to_read(1, 0, 1)));
+}
