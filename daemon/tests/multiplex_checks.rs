@@ -198,6 +198,9 @@ fn what_does_not_go_together_is_named() {
     for field in ["/probe/address", "/cache/0/ttl", "/unit_map/0/from", "/unit_map/0/to", "/routes/0/units", "/routes/0/target"] {
         assert_eq!(places(&good().without(field)), [format!("/spec{field}")]);
     }
+    let routes: Vec<_> = (1..9).map(|unit| json!({"units": unit, "target": format!("b:{unit}")})).collect();
+    assert_eq!(places(&good().with("/routes", &routes).with("/max_connections", 28)), [""; 0]);
+    assert_eq!(places(&good().with("/routes", routes).with("/max_connections", 29)), ["/spec/max_connections"]);
     let too_many: Vec<_> = (0..65).map(|_| json!({"ttl": 1})).collect();
     assert_eq!(places(&good().with("/cache", too_many)), ["/spec/cache"]);
 }

@@ -13,6 +13,8 @@ use crate::flow::{Finding, Prober, Problem, Spec};
 use crate::net::{Addresses, ListenAddress};
 use crate::units::Seconds;
 
+/// How many connections to all devices together there may be; each has a task of its own.
+const MOST_CONNECTIONS: usize = 256;
 /// The longest that a request may wait.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
@@ -126,6 +128,14 @@ impl MultiplexerSpec {
     fn check_numbers(&self, wrong: &mut impl FnMut(&str, &str)) {
         if !(1..=64).contains(&self.max_connections) {
             wrong("/max_connections", "between 1 and 64 connections are possible");
+        }
+        let devices = self.routes.len() + 1;
+        if self.max_connections as usize * devices > MOST_CONNECTIONS && self.max_connections <= 64 {
+            let each = self.max_connections;
+            wrong(
+                "/max_connections",
+                &format!("{each} connections to each of {devices} devices are too many: at most {MOST_CONNECTIONS} in all are possible"),
+            );
         }
         if !(1..=1024).contains(&self.in_flight) {
             wrong("/in_flight", "between 1 and 1024 requests are possible");
