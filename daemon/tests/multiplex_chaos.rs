@@ -197,12 +197,14 @@ async fn client(at: SocketAddr, found: Arc<Found>, enough: u64, burst: usize, ow
             let mut asked = Vec::new();
             for n in 0..burst {
                 let id = fastrand::u16(..4096) * 8 + n as u16;
-                let (unit, address) = (fastrand::u8(1..4), fastrand::u16(..200));
+                let (mut unit, address) = (fastrand::u8(1..4), fastrand::u16(..200));
                 let pdu = if fastrand::u8(..10) == 0 {
                     let number = found.next_write.fetch_add(1, Relaxed);
                     mine = None;
+                    unit = 1;
                     [&[16][..], &own.to_be_bytes(), &[0, 2, 4], &number.to_be_bytes()].concat()
                 } else if fastrand::u8(..5) == 0 {
+                    unit = 1; // a write is a barrier for its own unit
                     [&[3][..], &own.to_be_bytes(), &[0, 2]].concat()
                 } else {
                     [&[fastrand::u8(3..5)][..], &address.to_be_bytes(), &fastrand::u16(1..20).to_be_bytes()].concat()

@@ -17,7 +17,8 @@ pub(super) const SMALL: usize = 4096;
 /// The sending side of a client. Its task ([`Session`](super::session::Session)) reads.
 pub(super) struct Client {
     pub(super) from: SocketAddr,
-    /// The round of its last request in a queue.
+    /// The queue that its last request went into, and the round there.
+    pub(super) queue: AtomicU64,
     pub(super) round: AtomicU64,
     gone: AtomicBool,
     out: Mutex<Outgoing>,
@@ -61,7 +62,7 @@ pub(super) enum Left {
 impl Client {
     pub(super) fn new(write: OwnedWriteHalf, from: SocketAddr, budget: Arc<Budget>) -> Arc<Self> {
         let out = Mutex::new(Outgoing { write: Some(write), ..Outgoing::default() });
-        Arc::new(Self { from, round: AtomicU64::new(0), gone: AtomicBool::new(false), out, budget })
+        Arc::new(Self { from, queue: AtomicU64::new(0), round: AtomicU64::new(0), gone: AtomicBool::new(false), out, budget })
     }
 
     fn out(&self) -> MutexGuard<'_, Outgoing> {
@@ -233,6 +234,29 @@ impl Outgoing {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
+    }
+}
+
+/// Memory that is accounted for as long as this lives.
+pub(super) struct Charge {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// For a buffer of so many bytes; none for a small one.
+    pub(super) fn of(bytes: usize, budget: &Arc<Budget>) -> Option<Self> {
+        if bytes <= SMALL {
+            return None;
+        }
+        budget.charge(bytes, false);
+        Some(Self { budget: Arc::clone(budget), bytes })
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.release(self.bytes, false);
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use super::client::{SMALL, recharge};
 use super::counters::C;
 use super::hub::Hub;
 use super::io::{Io, News, silence};
@@ -70,6 +71,8 @@ pub(super) struct Conn<'a> {
     out_at: usize,
     /// How many bytes it has taken.
     written: u64,
+    /// What is accounted for of these.
+    charged: usize,
     flights: VecDeque<Flight>,
     next_tag: Tag,
     /// Tags of requests that were given up: their answers may still come.
@@ -85,6 +88,8 @@ pub(super) struct Conn<'a> {
     not_before: Option<Instant>,
     /// The pause between an answer and the next request.
     gap: Duration,
+    /// When the device is looked after, or the connection is closed, if nothing happens before.
+    rests_until: Option<Instant>,
     /// When a byte came last, and when something was answered or sent last.
     heard: Instant,
     used: Instant,
@@ -107,6 +112,7 @@ impl<'a> Conn<'a> {
             out: Vec::new(),
             out_at: 0,
             written: 0,
+            charged: 0,
             flights: VecDeque::new(),
             next_tag: fastrand::u16(..),
             late: Vec::new(),
@@ -117,6 +123,7 @@ impl<'a> Conn<'a> {
             answers: 0,
             not_before: None,
             gap: hub.spec.request_gap.0.max(hub.spec.serial.as_ref().map_or(Duration::ZERO, silence)),
+            rests_until: None,
             heard: now,
             used: now,
             opened: now,
@@ -173,9 +180,20 @@ impl<'a> Conn<'a> {
                 return Poll::Ready(self.lost(&crate::text::reason(&error)));
             }
             if !self.has_come(self.next_time(), cx) {
-                return Poll::Pending;
+                return self.account();
             }
         }
+    }
+
+    /// Accounts for what it holds. A device whose answer does not fit into what is left of the memory has given none.
+    fn account(&mut self) -> Poll<Ended> {
+        let bytes = self.input.len() + self.out.len();
+        recharge(&self.hub.pool.budget, &mut self.charged, if bytes > SMALL { bytes } else { 0 });
+        if self.input.len() > SMALL && self.hub.pool.budget.is_spent() {
+            let why = "the memory for what is on its way (buffer_total) is used up".to_owned();
+            return Poll::Ready(Ended::Lost { why, refusal: Refusal::BadAnswer });
+        }
+        Poll::Pending
     }
 
     fn lost(&self, why: &str) -> Ended {
@@ -214,26 +232,36 @@ impl<'a> Conn<'a> {
         {
             return Some(ended);
         }
+        let was_empty = state.lanes.get(self.lane)?.queue.len() == 0;
         while free > 0 {
             let Some(key) = state.take(self.lane, self.link, now, &mut abandoned) else { break };
             self.launch(key, &state, now);
             free -= 1;
         }
-        let checks = self.flights.is_empty() && free > 0 && self.link == 0 && self.check_at().is_some_and(|at| at <= now);
-        if checks && let Some(key) = self.health_check(&mut state) {
-            self.launch(key, &state, now);
-            free -= 1;
-        } else if checks {
-            self.used = now;
+        if self.flights.is_empty() && free > 0 && self.check_at().is_some_and(|at| at <= now) {
+            match self.health_check(&mut state) {
+                Some(key) => {
+                    self.launch(key, &state, now);
+                    free -= 1;
+                }
+                None => self.used = now,
+            }
         }
         let lane = state.lanes.get_mut(self.lane)?;
         if let Some(link) = lane.links.get_mut(self.link) {
             link.free = free;
         }
-        let is_over = self.flights.is_empty() && (self.leaving || (hub.is_retired() && lane.queue.len() == 0));
+        let (is_empty, is_retired) = (lane.queue.len() == 0, hub.is_retired());
+        if is_empty && is_retired && !was_empty {
+            lane.call_all(); // the others have waited for this
+        }
         hub.show(&state);
+        drop(state);
         hub.count(C::Abandoned, abandoned);
-        is_over.then_some(Ended::Unused)
+        let rests = self.flights.is_empty() && is_empty && self.not_before.is_none();
+        self.rests_until = [self.check_at(), self.close_at()].into_iter().flatten().min().filter(|_| rests);
+        let is_over = self.flights.is_empty() && (self.leaving || (is_retired && is_empty));
+        (is_over || (rests && self.close_at().is_some_and(|at| at <= now))).then_some(Ended::Unused)
     }
 
     /// Whether the connection is good for a request. Without tags, what has come is not its answer, and everything after it
@@ -375,5 +403,11 @@ impl Flight {
     /// When its answer is overdue, or it is carried out.
     fn due(&self, hub: &Hub) -> Instant {
         self.sent + if self.broadcast { TURNAROUND } else { hub.spec.timeout.0 }
+    }
+}
+
+impl Drop for Conn<'_> {
+    fn drop(&mut self) {
+        recharge(&self.hub.pool.budget, &mut self.charged, 0);
     }
 }

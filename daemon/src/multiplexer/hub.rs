@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::client::Client;
+use super::client::{Charge, Client};
 use super::counters::C;
 use super::desk::Desk;
 use super::lane::{Lane, LinkState};
@@ -160,7 +160,15 @@ impl Hub {
     }
 
     fn enqueue(&self, waiter: Waiter, body: Box<[u8]>, intent: Intent, lane: usize, now: Instant, post: &mut Post<'_>) {
-        let request = Request::new(body, intent, lane, self.protocol.is_modbus());
+        let mut request = Request::new(body, intent, lane, self.protocol.is_modbus());
+        // On a serial line, nobody answers what is for all. What nobody could confirm either would be waited for in vain.
+        if request.unit == Some(0) && !self.protocol.is_tagged() && self.several && modbus::success(&request.body).is_none() {
+            return post.refuse(&waiter, &request.body, Refusal::Silent);
+        }
+        request.charge = Charge::of(request.body.len(), &self.pool.budget);
+        if request.charge.is_some() && self.pool.budget.is_spent() {
+            return post.refuse(&waiter, &request.body, Refusal::Busy);
+        }
         let mut guard = self.state();
         let state = &mut *guard;
         if self.is_retired() {

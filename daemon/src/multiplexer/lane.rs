@@ -1,6 +1,7 @@
 //! The way to one device: the requests that wait for it, and the connections that take them.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -20,8 +21,13 @@ pub(super) const FIN_WITHIN: Duration = Duration::from_millis(50);
 /// A unit counts as one that others have to be protected from for so long after its last request.
 const UNIT_COUNTS: Duration = Duration::from_secs(60);
 
+/// The numbers of lanes. 0 is none.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
 /// One device.
 pub(super) struct Lane {
+    /// Unlike that of any other.
+    pub(super) number: u64,
     pub(super) queue: FairQueue,
     pub(super) links: Box<[Link]>,
     /// How many requests a connection takes at the same time.
@@ -81,6 +87,7 @@ impl Lane {
     pub(super) fn new(spec: &MultiplexerSpec, is_modbus: bool) -> Self {
         let units = is_modbus.then(|| Box::new(Units { sent: [0; 256], seen: [None; 256], several: false, counted: None }));
         Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             queue: FairQueue::default(),
             links: (0..spec.max_connections).map(|_| Link::default()).collect(),
             in_flight: spec.in_flight as usize,
@@ -95,22 +102,24 @@ impl Lane {
         }
     }
 
-    /// Wakes as many connections as are needed for what waits, the first ones first.
+    /// Wakes as many connections as are needed for what waits: those that are open before those that are being opened, and
+    /// these before others.
     pub(super) fn call(&mut self, now: Instant) {
         let mut waiting = self.queue.len();
-        for link in &mut self.links {
-            if waiting == 0 {
-                return;
-            }
-            let free = match link.state {
-                LinkState::Up => link.free,
-                LinkState::Opening => self.in_flight,
-                LinkState::Down if link.not_before.is_none_or(|at| at <= now) => self.in_flight,
-                LinkState::Down | LinkState::Ended => 0,
-            };
-            if free > 0 {
-                link.call();
-                waiting = waiting.saturating_sub(free);
+        for state in [LinkState::Up, LinkState::Opening, LinkState::Down] {
+            for link in self.links.iter_mut().filter(|link| link.state == state) {
+                if waiting == 0 {
+                    return;
+                }
+                let free = match state {
+                    LinkState::Up => link.free,
+                    LinkState::Down if link.not_before.is_some_and(|at| at > now) => 0,
+                    _ => self.in_flight,
+                };
+                if free > 0 {
+                    link.call();
+                    waiting = waiting.saturating_sub(free);
+                }
             }
         }
     }

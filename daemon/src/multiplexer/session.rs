@@ -123,6 +123,8 @@ impl Session {
                 let _ = AsRef::<TcpStream>::as_ref(&self.read).set_zero_linger();
                 return Poll::Ready(Err(End::Wrong("it does not read its answers, and the memory for them (buffer_total) is used up".into())));
             }
+            // Before the writing, for which one that does not read would be waited for ever.
+            self.check_idle(cx)?;
             ready!(self.client.poll_flush(cx))?;
             if self.client.left() == Left::Close {
                 return self.linger(cx, scratch);
@@ -149,7 +151,6 @@ impl Session {
             if is_over && self.client.left() == Left::Nothing {
                 return Poll::Ready(Ok(()));
             }
-            self.check_idle(cx)?;
             // What has come is enough to go on with; more would only be held.
             if is_over || (self.waits > 0 && self.input.len() >= SMALL) {
                 return Poll::Pending;
@@ -260,7 +261,7 @@ impl Session {
 
     fn check_idle(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let (Some(timer), Some(idle)) = (&mut self.timer, self.hub.spec.idle_timeout) else { return Ok(()) };
-        while timer.sleep.as_mut().poll(cx).is_ready() {
+        while !timer.lingering && timer.sleep.as_mut().poll(cx).is_ready() {
             let last = if self.client.is_waiting() { Instant::now() } else { timer.last_request };
             if last + idle.0 <= Instant::now() {
                 tracing::debug!(flow = self.hub.id, "client {} is closed: no request for {idle}", self.client.from);

@@ -72,7 +72,6 @@ impl State {
         if let (Intent::Write, Some(unit)) = (request.intent, unit) {
             self.written(unit);
         }
-        let mut round = waiter.client.round.load(Relaxed);
         let client = std::sync::Arc::clone(&waiter.client);
         request.phase = Phase::Waiting(now);
         request.first = Some(waiter);
@@ -81,13 +80,16 @@ impl State {
             self.reads.insert(read, place);
         }
         if let Some(lane) = self.lanes.get_mut(lane) {
+            // In a queue that is new to it, a client begins anew.
+            let was_here = client.queue.swap(lane.number, Relaxed) == lane.number;
+            let mut round = if was_here { client.round.load(Relaxed) } else { 0 };
             lane.queue.push(place, &mut round);
+            client.round.store(round, Relaxed);
             if let Some(unit) = unit {
                 lane.see(unit, now);
             }
             lane.call(now);
         }
-        client.round.store(round, Relaxed);
         self.look_at.is_none() && {
             self.look_at = Some(now + self.timeout);
             true
