@@ -1,7 +1,7 @@
 //! A client, as those see it who have an answer for it: where to put it, and how many are still to come.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -14,12 +14,14 @@ use crate::net::Budget;
 /// Up to how many bytes a buffer is not worth being accounted for.
 pub(super) const SMALL: usize = 4096;
 
+/// How many lanes a flow can have.
+const MOST_LANES: usize = 65;
+
 /// The sending side of a client. Its task ([`Session`](super::session::Session)) reads.
 pub(super) struct Client {
     pub(super) from: SocketAddr,
-    /// The queue that its last request went into, and the round there.
-    pub(super) queue: AtomicU64,
-    pub(super) round: AtomicU64,
+    /// The round of its last request, in the queue of each lane that it has asked; the last one first.
+    rounds: Mutex<Vec<(u64, u64)>>,
     gone: AtomicBool,
     out: Mutex<Outgoing>,
     budget: Arc<Budget>,
@@ -62,11 +64,28 @@ pub(super) enum Left {
 impl Client {
     pub(super) fn new(write: OwnedWriteHalf, from: SocketAddr, budget: Arc<Budget>) -> Arc<Self> {
         let out = Mutex::new(Outgoing { write: Some(write), ..Outgoing::default() });
-        Arc::new(Self { from, queue: AtomicU64::new(0), round: AtomicU64::new(0), gone: AtomicBool::new(false), out, budget })
+        Arc::new(Self { from, rounds: Mutex::default(), gone: AtomicBool::new(false), out, budget })
     }
 
     fn out(&self) -> MutexGuard<'_, Outgoing> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the round of its last request in the queue of a lane. In one that is new to it, that is 0.
+    pub(super) fn with_round(&self, lane: u64, change: impl FnOnce(&mut u64)) {
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        match rounds.iter().position(|(of, _)| *of == lane) {
+            Some(0) => {}
+            Some(place) => rounds.swap(0, place),
+            None => {
+                rounds.truncate(MOST_LANES); // those of earlier specs are of no use
+                rounds.reserve_exact(1);
+                rounds.insert(0, (lane, 0));
+            }
+        }
+        if let Some((_, round)) = rounds.first_mut() {
+            change(round);
+        }
     }
 
     /// Whether nobody waits for its answers any more.

@@ -248,12 +248,14 @@ impl<'a> Conn<'a> {
             }
         }
         let lane = state.lanes.get_mut(self.lane)?;
+        let (is_empty, is_retired) = (lane.queue.len() == 0, hub.is_retired());
+        if is_empty && !was_empty {
+            // Others may have waited for this, to rest or to end.
+            if is_retired { lane.call_all() } else { lane.call_passed_over() }
+        }
         if let Some(link) = lane.links.get_mut(self.link) {
             link.free = free;
-        }
-        let (is_empty, is_retired) = (lane.queue.len() == 0, hub.is_retired());
-        if is_empty && is_retired && !was_empty {
-            lane.call_all(); // the others have waited for this
+            link.passed_over = self.flights.is_empty() && !is_empty;
         }
         hub.show(&state);
         drop(state);

@@ -54,6 +54,8 @@ pub(super) struct Link {
     pub(super) state: LinkState,
     /// How many more requests it takes.
     pub(super) free: usize,
+    /// It has nothing on its way, although something waits that is not for it.
+    pub(super) passed_over: bool,
     /// It was woken, and has not looked yet.
     called: bool,
     waker: Option<Waker>,
@@ -127,6 +129,11 @@ impl Lane {
     /// Wakes all connections, to see that the flow has another spec or none.
     pub(super) fn call_all(&mut self) {
         self.links.iter_mut().for_each(Link::call);
+    }
+
+    /// Wakes the connections that had nothing to do with what waited: nothing waits any more.
+    pub(super) fn call_passed_over(&mut self) {
+        self.links.iter_mut().filter(|link| link.passed_over).for_each(Link::call);
     }
 
     /// The connection's task looks: it is woken here.

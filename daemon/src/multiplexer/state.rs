@@ -67,7 +67,6 @@ impl State {
 
     /// Puts a request into its device's queue. The answer is whether the keeper has to be told.
     pub(super) fn push(&mut self, mut request: Request, waiter: Waiter, now: Instant) -> bool {
-        use std::sync::atomic::Ordering::Relaxed;
         let (lane, read, unit) = (request.lane, request.read, request.unit);
         if let (Intent::Write, Some(unit)) = (request.intent, unit) {
             self.written(unit);
@@ -80,11 +79,7 @@ impl State {
             self.reads.insert(read, place);
         }
         if let Some(lane) = self.lanes.get_mut(lane) {
-            // In a queue that is new to it, a client begins anew.
-            let was_here = client.queue.swap(lane.number, Relaxed) == lane.number;
-            let mut round = if was_here { client.round.load(Relaxed) } else { 0 };
-            lane.queue.push(place, &mut round);
-            client.round.store(round, Relaxed);
+            client.with_round(lane.number, |last| lane.queue.push(place, last));
             if let Some(unit) = unit {
                 lane.see(unit, now);
             }
