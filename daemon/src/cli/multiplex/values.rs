@@ -146,7 +146,7 @@ mod tests {
             (fields("units=1,units=2", ALLOWED_WRITE, None), "at most once"),
             (fields("6", ALLOWED_WRITE, None), "none of its fields"),
             (cache("units=1"), "ttl=1s"),
-            (cache("soon"), "not a duration"),
+            (cache("soon"), "write a duration"),
             (probe("unit=1"), "address=0"),
             (probe("address=x"), "not a number"),
             (unit("1"), "1=247"),
