@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the documents: their links resolve, each kind's page has every field and counter, no file has marks of a merge,
-# and the commands of the README do what it says.
+# examples are good, and the commands of the README do what it says.
 #
 # DOMOFLUX is the program to use. Without it, one is built, and the README's first command runs to the letter.
 set -euo pipefail
@@ -109,6 +109,28 @@ export PATH=$work/bin:$PATH XDG_DATA_HOME=$work/data RUNTIME_DIRECTORY=$work/run
 unset STATE_DIRECTORY CONFIGURATION_DIRECTORY DOMOFLUX_INSTANCE DOMOFLUX_STATE_DIR DOMOFLUX_TOKEN
 cd "$work"
 
+# Every example of the multiplexer's page is good. What is only some fields is completed.
+mkdir "$work/examples"
+python3 - "$root/docs/multiplexer.md" "$work/examples" <<'PYTHON'
+import re
+import sys
+
+with open(sys.argv[1], encoding="utf-8") as file:
+    blocks = re.findall(r"^```toml\n(.*?)^```", file.read(), flags=re.S | re.M)
+for number, block in enumerate(blocks):
+    if "[flow." not in block:
+        head = '[flow.it]\nkind = "multiplexer"\nlisten = "127.0.0.1:5020"\n'
+        for field, value in (("protocol", "modbus"), ("target", "192.168.1.22:502")):
+            if not re.search("^{} =".format(field), block, flags=re.M):
+                head += '{} = "{}"\n'.format(field, value)
+        block = head + block
+    with open("{}/{}.toml".format(sys.argv[2], number), "w", encoding="utf-8") as file:
+        file.write(block)
+PYTHON
+for file in "$work"/examples/*.toml; do
+    domoflux check "$file" > "$work/check.txt" 2>&1 || fail "an example of docs/multiplexer.md is wrong: $(cat "$work/check.txt" "$file")"
+done
+
 # The README's ports may be taken on this machine: others in their place, and loopback only.
 read -r client mirror target < <(python3 -c '
 import socket
@@ -141,6 +163,32 @@ wait "$first" || true
 sed -n '1s/hello/again/p' client.sh | bash -eu
 until_true grep -qx again target.txt
 until_true grep -q "mirror: cannot connect to 127.0.0.1:$mirror: connection refused" mirror.log
+for pid in $servers; do kill "$pid" 2> /dev/null || true; done
+wait
+servers=
+
+# A device that takes one connection, and whose registers are their addresses.
+python3 -c '
+import socket, struct
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+while True:
+    with server.accept()[0] as client:
+        while True:
+            frame = client.recv(12, socket.MSG_WAITALL)
+            if len(frame) < 12:
+                break
+            unit, function, first, count = struct.unpack(">BBHH", frame[6:])
+            values = b"".join(struct.pack(">H", first + i) for i in range(count))
+            client.sendall(frame[:4] + struct.pack(">HBBB", 3 + len(values), unit, function, len(values)) + values)
+' > device.txt &
+servers+=" $!"
+until_true grep -q . device.txt
+shared() { sed "s/192\.168\.1\.22:502/127.0.0.1:$(cat device.txt)/; s/\b5020\b/$client/"; }
+background multiplex.log < <(block run multiplex | shared)
+until_true domoflux probe tcp "127.0.0.1:$client"
+block run probe-modbus | shared | bash -eu > registers.txt
+grep -Eq "^ +1 +0x0001 " registers.txt || fail "no registers by the multiplexer: $(cat registers.txt multiplex.log)"
 for pid in $servers; do kill "$pid" 2> /dev/null || true; done
 wait
 servers=

@@ -29,7 +29,12 @@ fn is_french(text: &str) {
 
 #[track_caller]
 fn all_french(daemon: &Daemon, spec: &Value) {
-    let check = json!({"kind": "mirror", "spec": spec});
+    all_french_of(daemon, "mirror", spec);
+}
+
+#[track_caller]
+fn all_french_of(daemon: &Daemon, kind: &str, spec: &Value) {
+    let check = json!({"kind": kind, "spec": spec});
     let english = daemon.call("flow.check", check.clone()).unwrap();
     let french = daemon.call_in_french("flow.check", check).unwrap();
     let pair = english["problems"].as_array().unwrap().iter().zip(french["problems"].as_array().unwrap());
@@ -78,6 +83,118 @@ fn everything_that_can_be_wrong_with_a_form_is_said_in_french() {
         json!([]),
     ] {
         all_french(&daemon, &spec);
+    }
+}
+
+/// A multiplexer without a mistake.
+fn shared() -> Value {
+    json!({
+        "listen": "127.0.0.1:5020", "protocol": "modbus", "target": "127.0.0.1:502", "probe": {"address": 1}, "cache": [{"ttl": 1, "units": "1,3-5"}],
+        "allow_writes": [{"addresses": "1-9"}], "unit_map": [{"from": 1, "to": 2}], "routes": [{"units": 3, "target": "127.0.0.1:503"}],
+    })
+}
+
+#[test]
+fn everything_that_can_be_wrong_with_a_multiplexer_is_said_in_french() {
+    let daemon = Daemon::start();
+    let fine = daemon.call("flow.check", json!({"kind": "multiplexer", "spec": shared()})).unwrap();
+    assert_eq!(fine["ok"], true, "{fine}");
+    let long = json!("2d");
+    for (field, value) in [
+        ("/protocol", json!("modbux")),
+        ("/protocol", json!("http")),
+        ("/protocol", json!("modbus-rtu")),
+        ("/target", json!("127.0.0.1:5020")),
+        ("/target", json!("127.0.0.1:0")),
+        ("/target", json!(["a:1", "a:1"])),
+        ("/target", Value::Null),
+        ("/serial", json!({"device": "/dev/ttyUSB0"})),
+        ("/client_protocol", json!("http")),
+        ("/client_protocol", json!("modbus-rtu")),
+        ("/max_connections", json!(65)),
+        ("/in_flight", json!(0)),
+        ("/queue_size", json!(0)),
+        ("/max_clients", json!(0)),
+        ("/max_message", json!("1 GiB")),
+        ("/retry_reads", json!(11)),
+        ("/timeout", json!(0)),
+        ("/connect_timeout", long.clone()),
+        ("/reconnect_backoff", long.clone()),
+        ("/delay", long.clone()),
+        ("/request_gap", long.clone()),
+        ("/connect_delay", long.clone()),
+        ("/health_check_interval", json!("10ms")),
+        ("/idle_timeout", json!("10ms")),
+        ("/close_when_idle", long.clone()),
+        ("/on_busy", json!("explode")),
+        ("/read_only", json!(true)),
+        ("/match", json!("luck")),
+        ("/cache/0/ttl", long),
+        ("/cache/0/ttl", Value::Null),
+        ("/cache/0/units", json!("x")),
+        ("/cache/0/units", json!("5-3")),
+        ("/cache/0/units", json!(300)),
+        ("/cache/0/units", json!(true)),
+        ("/cache/0/functions", json!("300")),
+        ("/cache/0/addresses", json!((0..99).map(|n| n.to_string()).collect::<Vec<_>>().join(","))),
+        ("/cache", json!(vec![json!({"ttl": 1}); 65])),
+        ("/allow_writes/0/functions", json!(256)),
+        ("/unit_map", json!([{"from": 1, "to": 2}, {"from": 1, "to": 3}])),
+        ("/unit_map/0/to", json!(256)),
+        ("/routes/0/units", json!(256)),
+        ("/routes/0/target", json!("127.0.0.1:5020")),
+        ("/probe/function", json!(6)),
+        ("/probe/count", json!(126)),
+        ("/probe", json!({})),
+    ] {
+        all_french_of(&daemon, "multiplexer", &shared().with(field, value));
+    }
+    let line = json!({"listen": "127.0.0.1:5020", "protocol": "modbus-rtu", "serial": {"device": "/dev/ttyUSB0"}});
+    for (field, value) in [
+        ("/serial/device", json!("")),
+        ("/serial/baud_rate", json!(1)),
+        ("/serial/data_bits", json!(9)),
+        ("/serial/stop_bits", json!(3)),
+        ("/serial/parity", json!("some")),
+        ("/max_connections", json!(2)),
+        ("/in_flight", json!(2)),
+    ] {
+        all_french_of(&daemon, "multiplexer", &line.clone().with(field, value));
+    }
+}
+
+#[test]
+fn what_goes_wrong_with_a_shared_device_is_french() {
+    // A device that reads and says nothing, one that says what is no Modbus, one that closes at once, one that is not there.
+    let (silent, nobody, daemon) = (Sink::start(), Nobody::new(), Daemon::start());
+    let serving = |answer: &'static [u8]| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                use std::io::{Read as _, Write as _};
+                let mut stream = stream;
+                if !answer.is_empty() && stream.read(&mut [0; 64]).is_ok_and(|n| n > 0) {
+                    let _ = stream.write_all(answer);
+                    let _ = stream.read(&mut [0; 64]);
+                }
+            }
+        });
+        at
+    };
+    let (wrong, closing) = (serving(b"no modbus at all"), serving(b""));
+    for (id, at) in [("silent", silent.address()), ("wrong", wrong), ("closing", closing), ("away", nobody.address)] {
+        let spec =
+            json!({"listen": "127.0.0.1:0", "protocol": "modbus", "target": at, "timeout": "300ms", "health_check_interval": 0, "retry_reads": 0});
+        let mut client = connect(daemon.flow("multiplexer", id, &spec));
+        client.send(&[0, 1, 0, 0, 0, 6, 1, 3, 0, 0, 0, 1]);
+        let said = until("it is said", || {
+            let status = daemon.call_in_french("flow.status", json!({"id": id})).unwrap();
+            let text = status["last_error"]["text"].as_str().map(str::to_owned)?;
+            status["troubles"].as_array().unwrap().iter().for_each(|trouble| is_french(trouble["text"].as_str().unwrap()));
+            Some(text)
+        });
+        is_french(&said);
     }
 }
 

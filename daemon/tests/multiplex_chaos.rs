@@ -1,7 +1,7 @@
 //! A device that does everything wrong at random, and clients that check every answer. `DOMOFLUX_ANSWERS=10000000` checks more
 //! of them, with less going wrong at a time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -31,9 +31,14 @@ struct Odds {
 #[derive(Default)]
 struct Seen {
     writes: Mutex<HashSet<u32>>,
+    /// What was written last, by address.
+    written: Mutex<HashMap<u16, u32>>,
     twice: AtomicU64,
     requests: AtomicU64,
 }
+
+/// From here on, registers hold what was written to them, and each client has its own.
+const OWN: u16 = 1000;
 
 /// What a register holds.
 fn register(unit: u8, address: u16) -> u16 {
@@ -66,12 +71,17 @@ async fn read_frame(stream: &mut (impl AsyncReadExt + Unpin)) -> std::io::Result
 fn answer_to(seen: &Seen, unit: u8, pdu: &[u8]) -> Vec<u8> {
     let at = |i: usize| u16::from_be_bytes([pdu[i], pdu[i + 1]]);
     match pdu[0] {
+        3 if at(1) >= OWN => {
+            let number = seen.written.lock().unwrap().get(&at(1)).copied().unwrap_or(0);
+            [&[3, 4][..], &number.to_be_bytes()].concat()
+        }
         3 | 4 => [&[pdu[0], (at(3) * 2) as u8][..], &registers(unit, at(1), at(3))].concat(),
         16 => {
             let number = u32::from_be_bytes(pdu[6..10].try_into().unwrap());
             if !seen.writes.lock().unwrap().insert(number) {
                 seen.twice.fetch_add(1, Relaxed);
             }
+            seen.written.lock().unwrap().insert(at(1), number);
             pdu[..5].to_vec()
         }
         other => vec![other | 0x80, 1],
@@ -106,7 +116,7 @@ async fn device(stream: TcpStream, seen: Arc<Seen>, odds: Odds) {
     let reader = async {
         while let Ok((id, unit, pdu)) = read_frame(&mut read).await {
             seen.requests.fetch_add(1, Relaxed);
-            for deed in deeds(frame(id, unit, &answer_to(&seen, unit, &pdu)), odds) {
+            for deed in deeds(&frame(id, unit, &answer_to(&seen, unit, &pdu)), odds) {
                 let sender = sender.clone();
                 if deed.after.is_zero() {
                     drop(sender.send(deed));
@@ -125,7 +135,7 @@ async fn device(stream: TcpStream, seen: Arc<Seen>, odds: Odds) {
     }
 }
 
-fn deeds(answer: Vec<u8>, odds: Odds) -> Vec<Deed> {
+fn deeds(answer: &[u8], odds: Odds) -> Vec<Deed> {
     let chance = fastrand::u32(..1_000_000);
     let now = Duration::ZERO;
     let soon = Duration::from_millis(fastrand::u64(0..40));
@@ -135,30 +145,30 @@ fn deeds(answer: Vec<u8>, odds: Odds) -> Vec<Deed> {
     if chance < odds.lost {
         return match fastrand::u8(..6) {
             0 => vec![],                                                     // it never comes
-            1 => vec![send(late, &answer)],                                  // it comes when nobody waits for it any more
+            1 => vec![send(late, answer)],                                   // it comes when nobody waits for it any more
             2 => vec![end(now, &answer[..fastrand::usize(..answer.len())])], // the connection ends at any byte
             3 => vec![end(soon, &[])],                                       // and without a byte
-            4 => vec![end(now, &answer)],                                    // and after the answer
+            4 => vec![end(now, answer)],                                     // and after the answer
             _ => vec![end(now, &[0xff; 20])],                                // what is no frame at all
         };
     }
     if chance < odds.lost + odds.odd {
-        let mut other = answer.clone();
+        let mut other = answer.to_vec();
         return match fastrand::u8(..5) {
-            0 => vec![send(soon, &answer)],
-            1 => vec![send(now, &answer), send(now, &answer)],
-            2 => vec![send(now, &answer), send(soon, &answer)],
+            0 => vec![send(soon, answer)],
+            1 => vec![send(now, answer), send(now, answer)],
+            2 => vec![send(now, answer), send(soon, answer)],
             3 => {
                 other[0] ^= 0x80; // an id that nobody has asked with
-                vec![send(now, &other), send(now, &answer)]
+                vec![send(now, &other), send(now, answer)]
             }
             _ => {
                 other[7] ^= 1; // another function
-                vec![send(now, &other), send(now, &answer)]
+                vec![send(now, &other), send(now, answer)]
             }
         };
     }
-    vec![send(now, &answer)]
+    vec![send(now, answer)]
 }
 
 /// What the clients have found.
@@ -172,7 +182,9 @@ struct Found {
 }
 
 /// Asks, `burst` requests at a time, and checks what comes back.
-async fn client(at: SocketAddr, found: Arc<Found>, enough: u64, burst: usize) {
+async fn client(at: SocketAddr, found: Arc<Found>, enough: u64, burst: usize, own: u16) {
+    // What it has written, as far as that is known.
+    let mut mine = None;
     let done = |found: &Found| found.right.load(Relaxed) >= enough || !found.wrong.lock().unwrap().is_empty();
     while !done(&found) {
         let Ok(mut stream) = TcpStream::connect(at).await else { continue };
@@ -185,10 +197,15 @@ async fn client(at: SocketAddr, found: Arc<Found>, enough: u64, burst: usize) {
             let mut asked = Vec::new();
             for n in 0..burst {
                 let id = fastrand::u16(..4096) * 8 + n as u16;
-                let (unit, address) = (fastrand::u8(1..4), fastrand::u16(..200));
+                let (mut unit, address) = (fastrand::u8(1..4), fastrand::u16(..200));
                 let pdu = if fastrand::u8(..10) == 0 {
                     let number = found.next_write.fetch_add(1, Relaxed);
-                    [&[16][..], &address.to_be_bytes(), &[0, 2, 4], &number.to_be_bytes()].concat()
+                    mine = None;
+                    unit = 1;
+                    [&[16][..], &own.to_be_bytes(), &[0, 2, 4], &number.to_be_bytes()].concat()
+                } else if fastrand::u8(..5) == 0 {
+                    unit = 1; // a write is a barrier for its own unit
+                    [&[3][..], &own.to_be_bytes(), &[0, 2]].concat()
                 } else {
                     [&[fastrand::u8(3..5)][..], &address.to_be_bytes(), &fastrand::u16(1..20).to_be_bytes()].concat()
                 };
@@ -216,7 +233,14 @@ async fn client(at: SocketAddr, found: Arc<Found>, enough: u64, burst: usize) {
                 if unit != asked_unit {
                     return found.wrong.lock().unwrap().push(format!("unit {unit}, not {asked_unit}"));
                 }
-                if got[0] < 0x80 && got[0] != 16 && got[2..] != registers(unit, u16::from_be_bytes([pdu[1], pdu[2]]), pdu[4].into()) {
+                let of_own = u16::from_be_bytes([pdu[1], pdu[2]]) == own;
+                if burst == 1 && got[0] == 16 {
+                    mine = Some(pdu[6..10].to_vec());
+                }
+                if of_own && got[0] == 3 && mine.as_ref().is_some_and(|mine| got[2..] != *mine) {
+                    return found.wrong.lock().unwrap().push(format!("{got:?} is read, but {mine:?} was written"));
+                }
+                if got[0] < 0x80 && got[0] != 16 && !of_own && got[2..] != registers(unit, u16::from_be_bytes([pdu[1], pdu[2]]), pdu[4].into()) {
                     return found.wrong.lock().unwrap().push(format!("{got:?} to {pdu:?} of unit {unit}"));
                 }
             }
@@ -258,7 +282,7 @@ fn run(spec: Value, odds: Odds, share: u64) {
             }
         });
         let clients: Vec<_> = (0..40)
-            .map(|n| tokio::spawn(client(at, Arc::clone(&found), wanted / share, if n % 4 == 0 { 5 } else { 1 })))
+            .map(|n| tokio::spawn(client(at, Arc::clone(&found), wanted / share, if n % 4 == 0 { 5 } else { 1 }, OWN + 2 * n)))
             .collect();
         for client in clients {
             client.await.unwrap();

@@ -70,6 +70,18 @@ function sorted(value) {
     ? Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, one]) => [key, sorted(one)]) : value;
 }
 
+test('no field of any kind is shown as JSON', () => {
+  const { Domoflux } = form(mirror);
+  const names = (plan, at) => [plan.widget === 'json' ? at : null,
+    ...(plan.properties || []).flatMap(({ key, plan: one }) => names(one, `${at}/${key}`)),
+    ...(plan.item ? names(plan.item, `${at}/0`) : [])].filter((name) => name !== null);
+  for (const language of ['en', 'fr']) {
+    for (const { kind, schema } of kinds(language)) {
+      assert.deepEqual(names(Domoflux.plan(schema, schema), kind), []);
+    }
+  }
+});
+
 test('any JSON at all comes back', () => {
   const at = form(mirror);
   for (let seed = 1; seed <= RUNS; seed += 1) {

@@ -180,6 +180,8 @@ test('numbers and times as a person reads them', () => {
   const { texts } = Domoflux;
   const bytes = (value) => Domoflux.bytes(value, texts).replace(/\s/g, ' ');
   assert.deepEqual([0, 1023, 1536, 268435456, 5e15].map(bytes), ['0 o', '1 023 o', '1,5 Kio', '256 Mio', '4 547 Tio']);
+  const times = [0, 999, 1536, 250000, 1.5e6, 9e8].map((us) => Domoflux.counter(us, 'microseconds', texts).replace(/\s/g, ' '));
+  assert.deepEqual(times, ['0 µs', '999 µs', '1,5 ms', '250 ms', '1,5 s', '900 s']);
   assert.deepEqual([-5, 59e3, 3600e3, 49 * 3600e3].map((ms) => Domoflux.span(ms, texts)), ['0 s', '59 s', '1 h', '2 j']);
   assert.equal(Domoflux.rate(undefined, 5, 1000, 'none', texts), null);
   assert.equal(Domoflux.rate(5, 8, 2000, 'none', texts), '1,5/s');

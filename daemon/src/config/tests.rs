@@ -98,5 +98,5 @@ proptest::proptest! {
 
 #[test]
 fn the_example_is_good() {
-    assert_eq!(ConfigFile::parse(include_str!("../../../resources/example.toml")).unwrap().flows.len(), 2);
+    assert_eq!(ConfigFile::parse(include_str!("../../../resources/example.toml")).unwrap().flows.len(), 3);
 }

@@ -16,9 +16,9 @@ pub(super) const SMALL: usize = 4096;
 
 /// The sending side of a client. Its task ([`Session`](super::session::Session)) reads.
 pub(super) struct Client {
-    write: OwnedWriteHalf,
     pub(super) from: SocketAddr,
-    /// The round of its last request in a queue.
+    /// The queue that its last request went into, and the round there.
+    pub(super) queue: AtomicU64,
     pub(super) round: AtomicU64,
     gone: AtomicBool,
     out: Mutex<Outgoing>,
@@ -27,6 +27,8 @@ pub(super) struct Client {
 
 #[derive(Default)]
 struct Outgoing {
+    /// Until its task ends. Whoever has an answer for it later must not keep the socket open.
+    write: Option<OwnedWriteHalf>,
     /// What the socket did not take yet, from `at` on.
     data: Vec<u8>,
     at: usize,
@@ -40,6 +42,10 @@ struct Outgoing {
     watched: bool,
     /// Nothing comes after `data`.
     closing: bool,
+    /// What it is told last, when everything that it has asked for is answered.
+    dismissal: Option<Box<[u8]>>,
+    /// It does not read what it is sent, and the memory for that is used up.
+    overdrawn: bool,
 }
 
 /// What is left to do for a client.
@@ -55,7 +61,8 @@ pub(super) enum Left {
 
 impl Client {
     pub(super) fn new(write: OwnedWriteHalf, from: SocketAddr, budget: Arc<Budget>) -> Arc<Self> {
-        Arc::new(Self { write, from, round: AtomicU64::new(0), gone: AtomicBool::new(false), out: Mutex::default(), budget })
+        let out = Mutex::new(Outgoing { write: Some(write), ..Outgoing::default() });
+        Arc::new(Self { from, queue: AtomicU64::new(0), round: AtomicU64::new(0), gone: AtomicBool::new(false), out, budget })
     }
 
     fn out(&self) -> MutexGuard<'_, Outgoing> {
@@ -71,6 +78,7 @@ impl Client {
     pub(super) fn go(&self) {
         self.gone.store(true, Ordering::Relaxed);
         let mut out = self.out();
+        out.write = None;
         out.waker = None;
         out.data = Vec::new();
         self.recharge(&mut out);
@@ -103,6 +111,12 @@ impl Client {
         }
         out.closing |= close;
         self.put(&mut out, frame);
+        if out.outstanding == 0
+            && let Some(last) = out.dismissal.take()
+        {
+            self.put(&mut out, &last);
+            out.closing = true;
+        }
         if out.watched || out.closing || !out.data.is_empty() {
             out.wake();
         }
@@ -113,23 +127,45 @@ impl Client {
         self.put(&mut self.out(), text);
     }
 
-    /// Tells it why nothing more is read from it, and that this is the end.
+    /// Nothing more is read from it: it is told why when what it has asked for is answered, and that is the end.
     pub(super) fn dismiss(&self, frame: &[u8]) {
         let mut out = self.out();
-        self.put(&mut out, frame);
-        out.closing = true;
+        if out.outstanding > 0 {
+            out.dismissal = Some(frame.into());
+        } else {
+            self.put(&mut out, frame);
+            out.closing = true;
+        }
+    }
+
+    /// Whether it was dismissed, and is still to be answered.
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.out().dismissal.is_some()
+    }
+
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.out().overdrawn
     }
 
     fn put(&self, out: &mut Outgoing, frame: &[u8]) {
         let mut rest = frame;
         if out.data.is_empty() {
             // What is wrong with the socket is seen by the task, which reads from it.
-            let taken = if rest.is_empty() { 0 } else { self.write.try_write(rest).unwrap_or(0) };
+            let taken = match &out.write {
+                Some(write) if !rest.is_empty() => write.try_write(rest).unwrap_or(0),
+                _ => 0,
+            };
             rest = rest.get(taken..).unwrap_or_default();
         }
         if !rest.is_empty() {
             out.data.extend_from_slice(rest);
             self.recharge(out);
+            if out.data.len() > SMALL && self.budget.is_spent() {
+                out.data = Vec::new();
+                out.overdrawn = true;
+                self.recharge(out);
+                out.wake();
+            }
         }
     }
 
@@ -147,12 +183,14 @@ impl Client {
 
     /// Writes what is held.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let mut out = self.out();
+        let mut guard = self.out();
+        let out = &mut *guard;
+        let Some(write) = &out.write else { return Poll::Ready(Ok(())) };
         while let Some(left) = out.data.get(out.at..).filter(|left| !left.is_empty()) {
-            match self.write.try_write(left) {
+            match write.try_write(left) {
                 Ok(n) => out.at += n,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    let stream: &TcpStream = self.write.as_ref();
+                    let stream: &TcpStream = write.as_ref();
                     if stream.poll_write_ready(cx)?.is_pending() {
                         return Poll::Pending;
                     }
@@ -163,7 +201,7 @@ impl Client {
         if !out.data.is_empty() {
             out.data = Vec::new();
             out.at = 0;
-            self.recharge(&mut out);
+            self.recharge(out);
         }
         Poll::Ready(Ok(()))
     }
@@ -196,6 +234,29 @@ impl Outgoing {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
+    }
+}
+
+/// Memory that is accounted for as long as this lives.
+pub(super) struct Charge {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// For a buffer of so many bytes; none for a small one.
+    pub(super) fn of(bytes: usize, budget: &Arc<Budget>) -> Option<Self> {
+        if bytes <= SMALL {
+            return None;
+        }
+        budget.charge(bytes, false);
+        Some(Self { budget: Arc::clone(budget), bytes })
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.release(self.bytes, false);
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use super::client::{SMALL, recharge};
 use super::counters::C;
 use super::hub::Hub;
 use super::io::{Io, News, silence};
@@ -56,7 +57,6 @@ struct Flight {
     broadcast: bool,
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "what has happened on a connection comes in any combination")]
 pub(super) struct Conn<'a> {
     hub: &'a Hub,
     lane: usize,
@@ -71,6 +71,8 @@ pub(super) struct Conn<'a> {
     out_at: usize,
     /// How many bytes it has taken.
     written: u64,
+    /// What is accounted for of these.
+    charged: usize,
     flights: VecDeque<Flight>,
     next_tag: Tag,
     /// Tags of requests that were given up: their answers may still come.
@@ -81,10 +83,13 @@ pub(super) struct Conn<'a> {
     leaving: bool,
     silent: u32,
     has_sent: bool,
-    has_answered: bool,
+    /// How many of its answers were right.
+    answers: u32,
     not_before: Option<Instant>,
     /// The pause between an answer and the next request.
     gap: Duration,
+    /// When the device is looked after, or the connection is closed, if nothing happens before.
+    rests_until: Option<Instant>,
     /// When a byte came last, and when something was answered or sent last.
     heard: Instant,
     used: Instant,
@@ -107,6 +112,7 @@ impl<'a> Conn<'a> {
             out: Vec::new(),
             out_at: 0,
             written: 0,
+            charged: 0,
             flights: VecDeque::new(),
             next_tag: fastrand::u16(..),
             late: Vec::new(),
@@ -114,9 +120,10 @@ impl<'a> Conn<'a> {
             leaving: false,
             silent: 0,
             has_sent: false,
-            has_answered: false,
+            answers: 0,
             not_before: None,
             gap: hub.spec.request_gap.0.max(hub.spec.serial.as_ref().map_or(Duration::ZERO, silence)),
+            rests_until: None,
             heard: now,
             used: now,
             opened: now,
@@ -127,7 +134,16 @@ impl<'a> Conn<'a> {
 
     /// Whether it was asked something and has never answered, or was closed before it could be asked.
     pub(super) fn was_useless(&self) -> bool {
-        !self.has_answered && (self.has_sent || self.opened.elapsed() < AT_ONCE)
+        self.answers == 0 && (self.has_sent || self.opened.elapsed() < AT_ONCE)
+    }
+
+    /// Whether it has answered once, and was closed by the device then; nothing, if that can't be told.
+    pub(super) fn was_for_one(&self, ended: &Ended) -> Option<bool> {
+        match (self.answers, ended) {
+            (1, Ended::Closed) if self.used.elapsed() < AT_ONCE => Some(true),
+            (0 | 1, _) => None,
+            _ => Some(false),
+        }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
@@ -164,9 +180,20 @@ impl<'a> Conn<'a> {
                 return Poll::Ready(self.lost(&crate::text::reason(&error)));
             }
             if !self.has_come(self.next_time(), cx) {
-                return Poll::Pending;
+                return self.account();
             }
         }
+    }
+
+    /// Accounts for what it holds. A device whose answer does not fit into what is left of the memory has given none.
+    fn account(&mut self) -> Poll<Ended> {
+        let bytes = self.input.len() + self.out.len();
+        recharge(&self.hub.pool.budget, &mut self.charged, if bytes > SMALL { bytes } else { 0 });
+        if self.input.len() > SMALL && self.hub.pool.budget.is_spent() {
+            let why = "the memory for what is on its way (buffer_total) is used up".to_owned();
+            return Poll::Ready(Ended::Lost { why, refusal: Refusal::BadAnswer });
+        }
+        Poll::Pending
     }
 
     fn lost(&self, why: &str) -> Ended {
@@ -205,26 +232,36 @@ impl<'a> Conn<'a> {
         {
             return Some(ended);
         }
+        let was_empty = state.lanes.get(self.lane)?.queue.len() == 0;
         while free > 0 {
             let Some(key) = state.take(self.lane, self.link, now, &mut abandoned) else { break };
             self.launch(key, &state, now);
             free -= 1;
         }
-        let checks = self.flights.is_empty() && free > 0 && self.link == 0 && self.check_at().is_some_and(|at| at <= now);
-        if checks && let Some(key) = self.health_check(&mut state) {
-            self.launch(key, &state, now);
-            free -= 1;
-        } else if checks {
-            self.used = now;
+        if self.flights.is_empty() && free > 0 && self.check_at().is_some_and(|at| at <= now) {
+            match self.health_check(&mut state) {
+                Some(key) => {
+                    self.launch(key, &state, now);
+                    free -= 1;
+                }
+                None => self.used = now,
+            }
         }
         let lane = state.lanes.get_mut(self.lane)?;
         if let Some(link) = lane.links.get_mut(self.link) {
             link.free = free;
         }
-        let is_over = self.flights.is_empty() && (self.leaving || (hub.is_retired() && lane.queue.len() == 0));
+        let (is_empty, is_retired) = (lane.queue.len() == 0, hub.is_retired());
+        if is_empty && is_retired && !was_empty {
+            lane.call_all(); // the others have waited for this
+        }
         hub.show(&state);
+        drop(state);
         hub.count(C::Abandoned, abandoned);
-        is_over.then_some(Ended::Unused)
+        let rests = self.flights.is_empty() && is_empty && self.not_before.is_none();
+        self.rests_until = [self.check_at(), self.close_at()].into_iter().flatten().min().filter(|_| rests);
+        let is_over = self.flights.is_empty() && (self.leaving || (is_retired && is_empty));
+        (is_over || (rests && self.close_at().is_some_and(|at| at <= now))).then_some(Ended::Unused)
     }
 
     /// Whether the connection is good for a request. Without tags, what has come is not its answer, and everything after it
@@ -317,7 +354,10 @@ impl<'a> Conn<'a> {
     /// Sees to the requests that were on their way when the connection ended: what was not sent waits for another one, and a
     /// read is sent again.
     pub(super) fn settle(&mut self, ended: &Ended) {
-        let refusal = if let Ended::Lost { refusal, .. } = ended { *refusal } else { Refusal::Silent };
+        let (why, refusal) = match ended {
+            Ended::Lost { why, refusal } => (why.as_str(), *refusal),
+            Ended::Unused | Ended::Closed => ("the device has closed the connection", Refusal::Silent),
+        };
         let now = Instant::now();
         let mut post = Post::new(self.hub);
         let mut state = self.hub.state();
@@ -326,7 +366,7 @@ impl<'a> Conn<'a> {
             if flight.start >= self.written && !state.requests.get(flight.key).is_none_or(Request::is_health_check) {
                 state.put_back(flight.key, now);
             } else {
-                self.fail(flight.key, refusal, &mut state, &mut post, now);
+                self.fail(flight.key, why, refusal, &mut state, &mut post, now);
             }
         }
         self.hub.show(&state);
@@ -335,7 +375,7 @@ impl<'a> Conn<'a> {
     }
 
     /// A request that was sent has got no answer: a read is sent again, if it may be.
-    fn fail(&self, key: usize, refusal: Refusal, state: &mut State, post: &mut Post<'_>, now: Instant) {
+    fn fail(&self, key: usize, why: &str, refusal: Refusal, state: &mut State, post: &mut Post<'_>, now: Instant) {
         let Some(request) = state.requests.get_mut(key) else { return };
         let abandoned = request.forget_gone();
         self.hub.count(C::Abandoned, abandoned);
@@ -345,7 +385,7 @@ impl<'a> Conn<'a> {
             return state.put_back(key, now);
         }
         let Some(request) = state.finish(key) else { return };
-        let text = format!("device {}: {} got no answer", self.hub.device(self.lane), self.hub.summary(&request.body));
+        let text = format!("device {}: {} is not answered: {why}", self.hub.device(self.lane), self.hub.summary(&request.body));
         if let Some(lane) = state.lanes.get_mut(self.lane)
             && request.waiters() > 0
         {
@@ -363,5 +403,11 @@ impl Flight {
     /// When its answer is overdue, or it is carried out.
     fn due(&self, hub: &Hub) -> Instant {
         self.sent + if self.broadcast { TURNAROUND } else { hub.spec.timeout.0 }
+    }
+}
+
+impl Drop for Conn<'_> {
+    fn drop(&mut self) {
+        recharge(&self.hub.pool.budget, &mut self.charged, 0);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
+use tokio::time::Instant;
 
 use super::client::Client;
 use super::hub::Hub;
@@ -14,6 +15,8 @@ pub(super) struct Desk(Mutex<Inside>);
 #[derive(Default)]
 struct Inside {
     hub: Option<Arc<Hub>>,
+    /// When the last hub that has ended has closed its connections.
+    ended: Option<Instant>,
     clients: Slab<Arc<Client>>,
 }
 
@@ -45,6 +48,16 @@ impl Desk {
     /// Who serves now.
     pub(super) fn hub(&self) -> Option<Arc<Hub>> {
         self.inside().hub.clone()
+    }
+
+    /// A hub has closed its connections.
+    pub(super) fn note_end(&self) {
+        self.inside().ended = Some(Instant::now());
+    }
+
+    /// When that was last.
+    pub(super) fn ended(&self) -> Option<Instant> {
+        self.inside().ended
     }
 
     pub(super) fn enter(&self, client: Arc<Client>) -> usize {

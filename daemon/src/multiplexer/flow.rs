@@ -50,7 +50,7 @@ impl Flow for MultiplexerFlow {
 fn start(hub: &Arc<Hub>, desk: &Arc<Desk>, cx: &FlowContext) {
     for lane in 0..=hub.spec.routes.len() {
         for place in 0..hub.spec.max_connections as usize {
-            cx.connections.spawn(Box::pin(link::run(Arc::clone(hub), lane, place)));
+            cx.connections.spawn(Box::pin(link::run(Arc::clone(hub), Arc::clone(desk), lane, place)));
         }
     }
     cx.connections.spawn(Box::pin(keeper::run(Arc::clone(hub), Arc::clone(desk))));

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::client::Client;
+use super::client::{Charge, Client};
 use super::counters::C;
 use super::desk::Desk;
 use super::lane::{Lane, LinkState};
@@ -151,7 +151,7 @@ impl Hub {
             Verdict::Ignore => match modbus::success(&body) {
                 Some(answer) => {
                     self.count(C::IgnoredWrites, 1);
-                    post.answer(&waiter, &body, &answer, now);
+                    post.answer(&waiter, &body, &answer);
                 }
                 None => post.refuse(&waiter, &body, Refusal::Denied),
             },
@@ -160,20 +160,38 @@ impl Hub {
     }
 
     fn enqueue(&self, waiter: Waiter, body: Box<[u8]>, intent: Intent, lane: usize, now: Instant, post: &mut Post<'_>) {
-        let request = Request::new(body, intent, lane, self.protocol.is_modbus());
+        let mut request = Request::new(body, intent, lane, self.protocol.is_modbus());
+        // On a serial line, nobody answers what is for all. What nobody could confirm either would be waited for in vain.
+        if request.unit == Some(0) && !self.protocol.is_tagged() && self.several && modbus::success(&request.body).is_none() {
+            return post.refuse(&waiter, &request.body, Refusal::Silent);
+        }
+        request.charge = Charge::of(request.body.len(), &self.pool.budget);
+        if request.charge.is_some() && self.pool.budget.is_spent() {
+            return post.refuse(&waiter, &request.body, Refusal::Busy);
+        }
         let mut guard = self.state();
         let state = &mut *guard;
+        if self.is_retired() {
+            // With several threads, that can have been just now. Nobody takes it from the queue any more.
+            return post.refuse(&waiter, &request.body, Refusal::NoPath);
+        }
         if request.unit.is_some() {
             state.note_unit(waiter.unit);
         }
+        // Those who still wait are no more than these; what is beyond are requests of clients that have gone.
+        let most = 64 + 2 * (self.counters.get(C::ActiveConnections as usize) + u64::from(self.spec.queue_size)) as usize;
         if let Some(key) = request.read {
             if let Some(answer) = state.cache.get(key, now) {
                 self.count(C::CacheHits, 1);
-                return post.answer(&waiter, &request.body, answer, now);
+                return post.answer(&waiter, &request.body, answer);
             }
-            if self.spec.coalesce && state.join(key, &waiter) {
+            if self.spec.coalesce && state.join(key, &waiter, most) {
                 return self.count(C::Coalesced, 1);
             }
+        }
+        if state.lanes.get(lane).is_some_and(|lane| lane.queue.len() > most) {
+            let gone = state.sweep(lane);
+            self.count(C::Abandoned, gone);
         }
         let Some(device) = state.lanes.get_mut(lane) else { return };
         if device.is_hopeless(now) {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::counters::C;
 use super::desk::Desk;
 use super::hub::Hub;
+use super::lane::Lane;
 use super::link::until;
 use super::post::Post;
 use super::protocol::Refusal;
@@ -22,11 +23,7 @@ pub(super) async fn run(hub: Arc<Hub>, desk: Arc<Desk>) {
     loop {
         let (look_at, has_times, has_ended) = {
             let mut state = hub.state();
-            (
-                state.next_look(Instant::now()),
-                !state.latency.is_empty(),
-                state.lanes.iter().all(super::lane::Lane::has_ended),
-            )
+            (state.next_look(Instant::now()), !state.latency.is_empty(), state.lanes.iter().all(Lane::has_ended))
         };
         if hub.is_retired() && has_ended {
             return;
@@ -56,6 +53,7 @@ impl Drop for End<'_> {
                 self.hub.counters.set(gauge as usize, 0);
             }
         }
+        self.desk.note_end();
         self.hub.ended.cancel();
     }
 }
@@ -74,7 +72,7 @@ fn refuse_overdue(hub: &Hub) {
     let mut post = Post::new(hub);
     let mut state = hub.state();
     for lane in 0..state.lanes.len() {
-        let is_up = state.lanes.get(lane).is_some_and(super::lane::Lane::is_up);
+        let is_up = state.lanes.get(lane).is_some_and(Lane::is_up);
         let overdue = state.take_waiting(lane, before);
         if !overdue.is_empty() {
             let device = hub.device(lane);
@@ -90,6 +88,9 @@ fn refuse_overdue(hub: &Hub) {
         }
     }
     hub.show(&state);
+    if hub.is_retired() {
+        state.lanes.iter_mut().for_each(Lane::call_all);
+    }
     drop(state);
     post.send();
 }

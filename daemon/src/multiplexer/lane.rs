@@ -1,6 +1,7 @@
 //! The way to one device: the requests that wait for it, and the connections that take them.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -15,11 +16,18 @@ use crate::flow::Backoff;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a request may wait for a device that can't be reached, so that one that is only starting is waited for.
 pub(super) const GRACE: Duration = Duration::from_millis(700);
+/// How long a device that closes after each answer is given to do so.
+pub(super) const FIN_WITHIN: Duration = Duration::from_millis(50);
 /// A unit counts as one that others have to be protected from for so long after its last request.
 const UNIT_COUNTS: Duration = Duration::from_secs(60);
 
+/// The numbers of lanes. 0 is none.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
 /// One device.
 pub(super) struct Lane {
+    /// Unlike that of any other.
+    pub(super) number: u64,
     pub(super) queue: FairQueue,
     pub(super) links: Box<[Link]>,
     /// How many requests a connection takes at the same time.
@@ -34,6 +42,8 @@ pub(super) struct Lane {
     pub(super) last_read: Option<ReadKey>,
     /// Which of the addresses is used.
     pub(super) in_use: usize,
+    /// How many connections in a row the device has closed after their first answer.
+    closed_after_one: u32,
     /// The units that have not answered lately; none for a protocol without units.
     pub(super) troubled: HashSet<Option<u8>>,
 }
@@ -77,6 +87,7 @@ impl Lane {
     pub(super) fn new(spec: &MultiplexerSpec, is_modbus: bool) -> Self {
         let units = is_modbus.then(|| Box::new(Units { sent: [0; 256], seen: [None; 256], several: false, counted: None }));
         Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             queue: FairQueue::default(),
             links: (0..spec.max_connections).map(|_| Link::default()).collect(),
             in_flight: spec.in_flight as usize,
@@ -86,26 +97,29 @@ impl Lane {
             units,
             last_read: None,
             in_use: 0,
+            closed_after_one: 0,
             troubled: HashSet::new(),
         }
     }
 
-    /// Wakes as many connections as are needed for what waits, the first ones first.
+    /// Wakes as many connections as are needed for what waits: those that are open before those that are being opened, and
+    /// these before others.
     pub(super) fn call(&mut self, now: Instant) {
         let mut waiting = self.queue.len();
-        for link in &mut self.links {
-            if waiting == 0 {
-                return;
-            }
-            let free = match link.state {
-                LinkState::Up => link.free,
-                LinkState::Opening => self.in_flight,
-                LinkState::Down if link.not_before.is_none_or(|at| at <= now) => self.in_flight,
-                LinkState::Down | LinkState::Ended => 0,
-            };
-            if free > 0 {
-                link.call();
-                waiting = waiting.saturating_sub(free);
+        for state in [LinkState::Up, LinkState::Opening, LinkState::Down] {
+            for link in self.links.iter_mut().filter(|link| link.state == state) {
+                if waiting == 0 {
+                    return;
+                }
+                let free = match state {
+                    LinkState::Up => link.free,
+                    LinkState::Down if link.not_before.is_some_and(|at| at > now) => 0,
+                    _ => self.in_flight,
+                };
+                if free > 0 {
+                    link.call();
+                    waiting = waiting.saturating_sub(free);
+                }
             }
         }
     }
@@ -169,6 +183,16 @@ impl Lane {
         }
     }
 
+    /// Whether the device seems to close its connection after each answer.
+    pub(super) fn closes_after_answers(&self) -> bool {
+        self.closed_after_one > 1
+    }
+
+    /// Notes whether a connection was closed after its first answer.
+    pub(super) fn learn(&mut self, was_for_one: bool) {
+        self.closed_after_one = if was_for_one { self.closed_after_one + 1 } else { 0 };
+    }
+
     /// The device has answered.
     pub(super) fn answers(&mut self) {
         if self.down_until.take().is_some() {
@@ -195,8 +219,12 @@ impl Lane {
 
     /// Notes that a unit is asked for.
     pub(super) fn see(&mut self, unit: u8, now: Instant) {
-        if let Some(seen) = self.units.as_mut().and_then(|units| units.seen.get_mut(usize::from(unit))) {
-            *seen = Some(now);
+        let Some(units) = &mut self.units else { return };
+        if let Some(seen) = units.seen.get_mut(usize::from(unit)) {
+            let is_new = seen.replace(now).is_none_or(|at| now - at >= UNIT_COUNTS);
+            if is_new {
+                units.counted = None;
+            }
         }
     }
 
@@ -237,7 +265,7 @@ impl Units {
         }
     }
 
-    /// Whether several units were asked for lately. Counted once a second at most.
+    /// Whether several units were asked for lately. Counted when one comes, and otherwise once a second at most.
     fn are_several(&mut self, now: Instant) -> bool {
         if self.counted.is_none_or(|at| now - at > Duration::from_secs(1)) {
             let lately = |at: &Option<Instant>| at.is_some_and(|at| now - at < UNIT_COUNTS);

@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::conn::{Conn, Ended};
 use super::counters::C;
+use super::desk::Desk;
 use super::hub::Hub;
 use super::io::Io;
-use super::lane::{GRACE, LinkState};
+use super::lane::{GRACE, Lane, LinkState};
 use super::post::Post;
 use super::protocol::Refusal;
 use super::request::Phase;
@@ -26,15 +27,19 @@ const PASSED_OVER: Duration = Duration::from_secs(30);
 /// The place of a connection among those to its device. However its task ends, nobody goes on waiting for it.
 struct Place {
     hub: Arc<Hub>,
+    desk: Arc<Desk>,
     lane: usize,
     link: usize,
 }
 
 /// Runs one connection for as long as the hub is wanted.
-pub(super) async fn run(hub: Arc<Hub>, lane: usize, link: usize) {
-    let place = Place { hub, lane, link };
+pub(super) async fn run(hub: Arc<Hub>, desk: Arc<Desk>, lane: usize, link: usize) {
+    let place = Place { hub, desk, lane, link };
     if let Some(predecessor) = &place.hub.predecessor {
-        let _ = tokio::time::timeout(PREDECESSOR_WITHIN, predecessor.cancelled()).await;
+        let ended = tokio::time::timeout(PREDECESSOR_WITHIN, predecessor.cancelled());
+        if place.unless_unneeded(ended).await.is_none() {
+            return;
+        }
     }
     let mut failed: Vec<(usize, Instant)> = Vec::new();
     let interval = place.hub.spec.health_check_interval.0;
@@ -42,19 +47,17 @@ pub(super) async fn run(hub: Arc<Hub>, lane: usize, link: usize) {
     let mut check_at = (link == 0 && !interval.is_zero()).then(Instant::now);
     let mut last_end: Option<Instant> = None;
     while place.is_wanted(check_at, last_end).await {
-        match place.connect(&mut failed).await {
-            Ok(io) => {
-                if !place.hub.spec.delay.0.is_zero() {
-                    sleep(place.hub.spec.delay.0).await;
-                    io.forget_all(); // a greeting, say, which is no answer to anything
-                }
+        match place.unless_unneeded(place.open(&mut failed)).await {
+            Some(Ok(io)) => {
                 place.serve(io).await;
                 last_end = Some(Instant::now());
             }
-            Err(error) => place.could_not(&error),
+            Some(Err(error)) => place.could_not(&error),
+            None => return,
         }
         place.set(LinkState::Down);
-        check_at = check_at.map(|_| Instant::now() + interval);
+        // A device that is to be left alone is not connected to for this.
+        check_at = check_at.filter(|_| place.hub.spec.close_when_idle.is_none()).map(|_| Instant::now() + interval);
     }
 }
 
@@ -66,13 +69,13 @@ impl Place {
             link.state = link_state;
             link.free = if link_state == LinkState::Up { self.hub.spec.in_flight as usize } else { 0 };
         }
-        // What waits may need another connection now.
-        lane.call(Instant::now());
+        // What waits may need another connection now, or nobody may be needed any more.
+        if self.hub.is_retired() { lane.call_all() } else { lane.call(Instant::now()) }
     }
 
     /// Waits until a connection is wanted, and may be opened; `false`: never more.
     async fn is_wanted(&self, check_at: Option<Instant>, last_end: Option<Instant>) -> bool {
-        let rest = last_end.map(|end| end + self.hub.spec.connect_delay.0);
+        let rest = last_end.max(self.desk.ended()).map(|end| end + self.hub.spec.connect_delay.0);
         let mut timer = pin!(sleep(Duration::ZERO));
         poll_fn(|cx| {
             loop {
@@ -101,6 +104,31 @@ impl Place {
             }
         })
         .await
+    }
+
+    /// Does `work`, unless the hub is retired meanwhile and nobody waits for what comes of it.
+    async fn unless_unneeded<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let unneeded = poll_fn(|cx| {
+            let mut state = self.hub.state();
+            let Some(lane) = state.lanes.get_mut(self.lane) else { return Poll::Ready(()) };
+            lane.watch(self.link, cx);
+            if self.hub.is_retired() && lane.queue.len() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        });
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = unneeded => None,
+        }
+    }
+
+    /// A connection that the first request can be sent on.
+    async fn open(&self, failed: &mut Vec<(usize, Instant)>) -> Result<Io, String> {
+        let io = self.connect(failed).await?;
+        if !self.hub.spec.delay.0.is_zero() {
+            sleep(self.hub.spec.delay.0).await;
+            io.forget_all(); // a greeting, say, which is no answer to anything
+        }
+        Ok(io)
     }
 
     /// Connects to the first address that answers, those that failed lately last.
@@ -139,7 +167,7 @@ impl Place {
 
     /// That another connection of several can't be opened is how many devices are, and no trouble.
     fn say_failed(&self, place: &impl std::fmt::Display, error: &str) {
-        if self.hub.state().lanes.get(self.lane).is_some_and(super::lane::Lane::is_up) {
+        if self.hub.state().lanes.get(self.lane).is_some_and(Lane::is_up) {
             tracing::debug!(flow = self.hub.id, "device: {error}; its other connections go on");
         } else {
             self.hub.report.failed(place, &format!("device: {error}"));
@@ -177,6 +205,9 @@ impl Place {
         // Before its requests go back to the queue, so that they wait for another.
         self.set(LinkState::Opening);
         self.judge(&conn, &ended);
+        if let (Some(was_for_one), Some(lane)) = (conn.was_for_one(&ended), self.hub.state().lanes.get_mut(self.lane)) {
+            lane.learn(was_for_one);
+        }
         conn.settle(&ended);
     }
 
@@ -194,7 +225,7 @@ impl Place {
         if conn.was_useless() {
             // Dialled again at once, it would be dialled for ever.
             self.failed();
-            self.say_failed(&device, &format!("{device}: {why}"));
+            self.say_failed(&device, &format!("cannot use {device}: {why}"));
         } else if let Ended::Lost { .. } = ended {
             self.hub
                 .report
@@ -212,7 +243,7 @@ impl Place {
     fn could_not(&self, error: &str) {
         self.failed();
         let mut state = self.hub.state();
-        if state.lanes.get(self.lane).is_none_or(super::lane::Lane::is_up) {
+        if state.lanes.get(self.lane).is_none_or(Lane::is_up) {
             return;
         }
         tracing::debug!(flow = self.hub.id, "device {}: {error}", self.hub.device(self.lane));
@@ -221,6 +252,9 @@ impl Place {
         }
         let given_up = state.take_waiting(self.lane, Instant::now() - GRACE.min(self.hub.spec.timeout.0));
         self.hub.show(&state);
+        if self.hub.is_retired() {
+            state.lanes.iter_mut().for_each(Lane::call_all);
+        }
         drop(state);
         let mut post = Post::new(&self.hub);
         for request in &given_up {
@@ -253,6 +287,9 @@ impl Drop for Place {
         if let Some(link) = state.lanes.get_mut(self.lane).and_then(|lane| lane.links.get_mut(self.link)) {
             link.state = LinkState::Ended;
             link.free = 0;
+        }
+        if self.hub.is_retired() {
+            state.lanes.iter_mut().for_each(Lane::call_all);
         }
         drop(state);
         post.send();

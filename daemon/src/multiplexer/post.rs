@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::client::Client;
 use super::counters::C;
 use super::hub::Hub;
@@ -39,7 +37,7 @@ impl<'a> Post<'a> {
     }
 
     /// The answer to `request` for one client.
-    pub(super) fn answer(&mut self, waiter: &Waiter, request: &[u8], answer: &[u8], _now: Instant) {
+    pub(super) fn answer(&mut self, waiter: &Waiter, request: &[u8], answer: &[u8]) {
         let close = self.hub.protocol.after(request, answer) == After::Close;
         let is_exception = self.hub.protocol.is_modbus() && answer.get(1).is_some_and(|function| function & 0x80 != 0);
         if waiter.client.is_gone() {
@@ -52,8 +50,8 @@ impl<'a> Post<'a> {
     }
 
     /// The answer to `request` for all who wait for it.
-    pub(super) fn answer_all(&mut self, request: &Request, answer: &[u8], now: Instant) {
-        request.each().for_each(|waiter| self.answer(waiter, &request.body, answer, now));
+    pub(super) fn answer_all(&mut self, request: &Request, answer: &[u8]) {
+        request.each().for_each(|waiter| self.answer(waiter, &request.body, answer));
     }
 
     /// `request` is carried out, and nothing comes back: a broadcast.

@@ -3,12 +3,18 @@
 use std::collections::VecDeque;
 
 /// Requests that wait, by rounds. A client's next request goes into the round after its last one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FairQueue {
     rounds: VecDeque<VecDeque<usize>>,
-    /// The number of the first round.
+    /// The number of the first round. 0 is that of a client that has never asked.
     first: u64,
     len: usize,
+}
+
+impl Default for FairQueue {
+    fn default() -> Self {
+        Self { rounds: VecDeque::new(), first: 1, len: 0 }
+    }
 }
 
 impl FairQueue {

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::cache::ReadKey;
-use super::client::Client;
+use super::client::{Charge, Client};
 use super::protocol::{Intent, Tag};
 
 /// One request to a device. Several clients may wait for its answer.
 pub(super) struct Request {
     /// As the device gets it, without its wrapping.
     pub(super) body: Box<[u8]>,
+    /// For a large body.
+    pub(super) charge: Option<Charge>,
     pub(super) intent: Intent,
     pub(super) lane: usize,
     /// The unit, as the device knows it (Modbus).
@@ -54,7 +56,7 @@ impl Request {
             (true, Ok(key @ [_, 1..=4, ..])) => Some(key),
             _ => None,
         };
-        Self { body, intent, lane, unit, read, epoch: 0, tries: 0, phase: Phase::Sent(usize::MAX), first: None, more: Vec::new() }
+        Self { body, charge: None, intent, lane, unit, read, epoch: 0, tries: 0, phase: Phase::Sent(usize::MAX), first: None, more: Vec::new() }
     }
 
     /// A read of the daemon's own, to see whether the device answers.

@@ -118,9 +118,19 @@ impl Session {
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut Vec<u8>) -> Poll<Result<(), End>> {
         self.client.watch(cx.waker());
         loop {
+            if self.client.is_overdrawn() {
+                // A part of an answer must not look like the whole.
+                let _ = AsRef::<TcpStream>::as_ref(&self.read).set_zero_linger();
+                return Poll::Ready(Err(End::Wrong("it does not read its answers, and the memory for them (buffer_total) is used up".into())));
+            }
+            // Before the writing, for which one that does not read would be waited for ever.
+            self.check_idle(cx)?;
             ready!(self.client.poll_flush(cx))?;
             if self.client.left() == Left::Close {
                 return self.linger(cx, scratch);
+            }
+            if self.client.is_dismissed() {
+                return Poll::Pending;
             }
             if self.prompt.is_some() && !self.prompt() {
                 return Poll::Pending;
@@ -130,13 +140,19 @@ impl Session {
                 let used = self.ask(&input)?;
                 self.keep(input, used)?;
             }
-            let is_over = self.eof || (self.hub.is_retired() && self.desk.hub().is_none());
+            let mut is_over = self.eof;
+            if self.hub.is_retired() {
+                is_over |= self.desk.hub().is_none();
+                // Also one that asks nothing now: it may not belong to the next.
+                if !is_over && self.client.left() == Left::Nothing && !self.move_to_the_next() {
+                    continue;
+                }
+            }
             if is_over && self.client.left() == Left::Nothing {
                 return Poll::Ready(Ok(()));
             }
-            self.check_idle(cx)?;
             // What has come is enough to go on with; more would only be held.
-            if self.eof || (self.waits > 0 && self.input.len() >= SMALL) {
+            if is_over || (self.waits > 0 && self.input.len() >= SMALL) {
                 return Poll::Pending;
             }
             let n = ready!(self.poll_read(cx, scratch))?;
@@ -245,7 +261,7 @@ impl Session {
 
     fn check_idle(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let (Some(timer), Some(idle)) = (&mut self.timer, self.hub.spec.idle_timeout) else { return Ok(()) };
-        while timer.sleep.as_mut().poll(cx).is_ready() {
+        while !timer.lingering && timer.sleep.as_mut().poll(cx).is_ready() {
             let last = if self.client.is_waiting() { Instant::now() } else { timer.last_request };
             if last + idle.0 <= Instant::now() {
                 tracing::debug!(flow = self.hub.id, "client {} is closed: no request for {idle}", self.client.from);
@@ -279,13 +295,13 @@ impl Session {
         self.hub.report.happened(&"clients that are closed", &format!("client {} is closed: {why}", self.client.from));
         let protocol = self.hub.client_protocol;
         let mut frame = Vec::new();
-        // Only whoever waits for nothing else can tell what the error is about.
-        if !self.client.is_waiting()
-            && !protocol.is_modbus()
+        // A Modbus client could not tell which of its requests such an answer is for.
+        if !protocol.is_modbus()
             && let Some(body) = protocol.refuse(&[], Refusal::Malformed)
         {
             protocol.wrap(0, &body, &mut frame);
         }
+        self.input = Vec::new();
         self.client.dismiss(&frame);
     }
 }

@@ -15,7 +15,7 @@ use crate::units::{Bytes, Seconds};
 /// What clients connect to, which device their requests are sent to, and how that is shared.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "Multiplexer")]
+#[schemars(title = "Multiplexer", extend("examples" = [{"listen": "0.0.0.0:5020", "protocol": "modbus", "target": "192.168.1.22:502"}]))]
 pub struct MultiplexerSpec {
     /// Address and port on which clients connect. 0.0.0.0 means every IPv4 address of this machine, [::] every IPv6 and IPv4 address.
     #[schemars(title = "Listen on", extend("examples" = ["0.0.0.0:5020"]))]
@@ -393,7 +393,9 @@ impl JsonSchema for ProtocolName {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let each = PROTOCOLS.iter().map(|p| json!({"type": "string", "const": p.name(), "description": p.about()}));
+        let each = PROTOCOLS
+            .iter()
+            .map(|p| json!({"type": "string", "const": p.name(), "description": format!("{} – {}", p.name(), p.about())}));
         json_schema!({"oneOf": each.collect::<Vec<_>>(), "examples": ["modbus"]})
     }
 }

@@ -13,6 +13,8 @@ use crate::flow::{Finding, Prober, Problem, Spec};
 use crate::net::{Addresses, ListenAddress};
 use crate::units::Seconds;
 
+/// How many connections to all devices together there may be; each has a task of its own.
+const MOST_CONNECTIONS: usize = 256;
 /// The longest that a request may wait.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
@@ -23,6 +25,11 @@ impl Spec for MultiplexerSpec {
     fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.check_ways(&mut problems);
+        let tells_answers_apart = self.protocol.0.is_tagged() && self.r#match == Match::Id;
+        if self.in_flight > 1 && !tells_answers_apart {
+            let text = "must be 1: several requests on a connection need answers with a transaction id (protocol modbus, match id)";
+            problems.push(Problem::new("/in_flight", text).because_of("/protocol").because_of("/match"));
+        }
         self.check_targets(&mut problems);
         let mut wrong = |pointer: &str, message: &str| problems.push(Problem::new(pointer, message));
         self.check_numbers(&mut wrong);
@@ -122,15 +129,16 @@ impl MultiplexerSpec {
         if !(1..=64).contains(&self.max_connections) {
             wrong("/max_connections", "between 1 and 64 connections are possible");
         }
+        let devices = self.routes.len() + 1;
+        if self.max_connections as usize * devices > MOST_CONNECTIONS && self.max_connections <= 64 {
+            let each = self.max_connections;
+            wrong(
+                "/max_connections",
+                &format!("{each} connections to each of {devices} devices are too many: at most {MOST_CONNECTIONS} in all are possible"),
+            );
+        }
         if !(1..=1024).contains(&self.in_flight) {
             wrong("/in_flight", "between 1 and 1024 requests are possible");
-        }
-        let tells_answers_apart = self.protocol.0.is_tagged() && self.r#match == Match::Id;
-        if self.in_flight > 1 && !tells_answers_apart {
-            wrong(
-                "/in_flight",
-                "must be 1: several requests on a connection need answers with a transaction id (protocol modbus, match id)",
-            );
         }
         if !(1..=65_536).contains(&self.queue_size) {
             wrong("/queue_size", "between 1 and 65536 requests are possible");

@@ -53,14 +53,16 @@ impl State {
         }
     }
 
-    /// Lets a client wait for the answer to a read that was asked already, if no write came between.
-    pub(super) fn join(&mut self, key: ReadKey, waiter: &Waiter) -> bool {
+    /// Lets a client wait for the answer to a read that was asked already, if no write came between. When more than `most`
+    /// wait, some of them have gone.
+    pub(super) fn join(&mut self, key: ReadKey, waiter: &Waiter, most: usize) -> bool {
         let Some(request) = self.reads.get(&key).and_then(|place| self.requests.get_mut(*place)) else { return false };
         let is_fresh = matches!(request.phase, Phase::Waiting(_)) || self.epochs.get(usize::from(key[0])) == Some(&request.epoch);
-        if is_fresh {
+        if is_fresh && request.more.len() <= most {
             request.more.push(waiter.clone());
+            return true;
         }
-        is_fresh
+        false
     }
 
     /// Puts a request into its device's queue. The answer is whether the keeper has to be told.
@@ -70,7 +72,6 @@ impl State {
         if let (Intent::Write, Some(unit)) = (request.intent, unit) {
             self.written(unit);
         }
-        let mut round = waiter.client.round.load(Relaxed);
         let client = std::sync::Arc::clone(&waiter.client);
         request.phase = Phase::Waiting(now);
         request.first = Some(waiter);
@@ -79,17 +80,28 @@ impl State {
             self.reads.insert(read, place);
         }
         if let Some(lane) = self.lanes.get_mut(lane) {
+            // In a queue that is new to it, a client begins anew.
+            let was_here = client.queue.swap(lane.number, Relaxed) == lane.number;
+            let mut round = if was_here { client.round.load(Relaxed) } else { 0 };
             lane.queue.push(place, &mut round);
+            client.round.store(round, Relaxed);
             if let Some(unit) = unit {
                 lane.see(unit, now);
             }
             lane.call(now);
         }
-        client.round.store(round, Relaxed);
         self.look_at.is_none() && {
             self.look_at = Some(now + self.timeout);
             true
         }
+    }
+
+    /// Takes the requests of clients that have gone out of a queue; the answer is how many clients these were.
+    pub(super) fn sweep(&mut self, lane: usize) -> u64 {
+        let requests = &self.requests;
+        let is_gone = |place: usize| requests.get(place).is_some_and(|request| request.each().all(|waiter| waiter.client.is_gone()));
+        let gone = self.lanes.get_mut(lane).map(|lane| lane.queue.take(is_gone)).unwrap_or_default();
+        gone.into_iter().filter_map(|place| self.remove(place)).map(|request| request.waiters() as u64).sum()
     }
 
     /// A unit is written to, or has been: what was read of it before is old.

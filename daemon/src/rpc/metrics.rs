@@ -49,7 +49,7 @@ fn flows(daemon: &Daemon, out: &mut String) {
     }
 }
 
-/// `clientRxBytes` of kind `mirror` → `domoflux_mirror_client_rx_bytes_total`.
+/// `clientRxBytes` of kind `mirror` → `domoflux_mirror_client_rx_bytes_total`. A unit that the name does not say is added.
 fn metric_name(kind: &str, def: &CounterDef) -> String {
     let mut name = format!("domoflux_{}_", kind.replace('-', "_"));
     for c in def.name.chars() {
@@ -58,11 +58,33 @@ fn metric_name(kind: &str, def: &CounterDef) -> String {
         }
         name.push(c.to_ascii_lowercase());
     }
-    if def.unit == Unit::Bytes && !name.ends_with("bytes") {
-        name.push_str("_bytes");
+    let unit = match def.unit {
+        Unit::None | Unit::Packets => "",
+        Unit::Bytes => "_bytes",
+        Unit::Microseconds => "_microseconds",
+    };
+    if !name.ends_with(unit) {
+        name.push_str(unit);
     }
     if !def.gauge {
         name.push_str("_total");
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_says_its_unit_once() {
+        let name_of = |kind: &str, counter: &str| {
+            let table = crate::flow::find_kind(kind).expect("a kind").counters();
+            metric_name(kind, table.iter().find(|def| def.name == counter).expect("a counter"))
+        };
+        assert_eq!(name_of("mirror", "clientRxBytes"), "domoflux_mirror_client_rx_bytes_total");
+        assert_eq!(name_of("mirror", "spooledBytes"), "domoflux_mirror_spooled_bytes");
+        assert_eq!(name_of("multiplexer", "requests"), "domoflux_multiplexer_requests_total");
+        assert_eq!(name_of("multiplexer", "latencyP99"), "domoflux_multiplexer_latency_p99_microseconds");
+    }
 }

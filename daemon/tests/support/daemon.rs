@@ -82,16 +82,14 @@ impl Preparation {
                 let mut unshare = Command::new("unshare");
                 unshare
                     .args([if is_root { "-m" } else { "-rm" }, "sh", "-c", "mount --bind \"$1\" /etc/hosts && shift && exec \"$0\" \"$@\""])
-                    .arg(env!("CARGO_BIN_EXE_domoflux"))
+                    .arg(super::process::binary())
                     .arg(hosts)
                     .args(args);
                 clean(unshare)
             }
             (Some(most), _) => {
                 let mut shell = Command::new("sh");
-                shell
-                    .args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_domoflux")])
-                    .args(args);
+                shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]).arg(super::process::binary()).args(args);
                 clean(shell)
             }
         };

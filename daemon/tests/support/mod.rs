@@ -2,8 +2,11 @@
 
 mod client;
 mod daemon;
+mod dialogue;
 mod http;
 mod manager;
+mod modbus;
+mod multiplexer;
 mod page;
 mod ports;
 mod process;
@@ -14,8 +17,11 @@ mod wait;
 
 pub(crate) use client::{End, Talk, connect, exchange, is_turned_away, try_connect};
 pub(crate) use daemon::Daemon;
+pub(crate) use dialogue::Dialogue;
 pub(crate) use http::{Reply, request};
 pub(crate) use manager::ServiceManager;
+pub(crate) use modbus::{Act, Device, Framing, Modbus, Seen, answer_to_read, frame, read_of, write_of};
+pub(crate) use multiplexer::{Multiplexer, modbus, speaks};
 pub(crate) use page::{Page, TAKEN};
 pub(crate) use ports::{Narrow, Nobody, Stuck};
 pub(crate) use process::{Process, domoflux, run};

@@ -10,9 +10,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{until, until_within};
 
+/// The binary that is tested: the one built for the tests, or the one that `DOMOFLUX_BIN` names, for long runs.
+pub(crate) fn binary() -> std::ffi::OsString {
+    std::env::var_os("DOMOFLUX_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_domoflux").into())
+}
+
 /// The command, in a clean environment.
 pub(crate) fn domoflux<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_domoflux"));
+    let mut command = Command::new(binary());
     command.args(args);
     clean(command)
 }

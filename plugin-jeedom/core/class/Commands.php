@@ -12,6 +12,9 @@ final class Commands
     /** In the cache: the counters that commands have, by flow, so that only those that changed touch the database. */
     private const VALUES = 'domoflux::values';
 
+    /** Units of the core by those of `flow.kinds`. The core turns `o` into Ko, Mo and so on by itself. */
+    private const UNITS = ['bytes' => 'o', 'microseconds' => 'µs'];
+
     /** How long a flow may fail before the message centre hears of it. */
     private const PATIENCE_MS = 60000;
 
@@ -70,8 +73,7 @@ final class Commands
                 'name' => $counter['title'],
                 'type' => 'info',
                 'subType' => 'numeric',
-                // The core turns it into Ko, Mo and so on by itself.
-                'unite' => $counter['unit'] === 'bytes' ? 'o' : '',
+                'unite' => self::UNITS[$counter['unit']] ?? '',
                 'main' => $counter['main'] ?? true,
                 'history' => $counter['history'] ?? false,
                 'generic' => 'GENERIC_INFO',

@@ -15,7 +15,7 @@ namespace Domoflux;
 final class Widget
 {
     /** Counters of what went wrong, by their names: shown only if there is any. */
-    private const TROUBLE = '/err|drop|detach|refus/i';
+    private const TROUBLE = '/err|drop|detach|refus|timeouts|noPath|bad|lost|malformed|busy/i';
 
     /** Of a state of the daemon, how it is: good, busy (it may mend by itself), bad, off. */
     private const LEVELS = ['serving' => 'good', 'starting' => 'busy', 'backoff' => 'busy', 'failed' => 'bad', 'disabled' => 'off'];

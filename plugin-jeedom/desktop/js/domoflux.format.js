@@ -17,9 +17,21 @@
     return number(left, left < 100 && step > 0 ? 1 : 0, language) + ' ' + units[step];
   };
 
-  /** A counter's value; `unit` is that of `flow.kinds`: none, packets or bytes. */
+  const TIMES = [[1e6, 's'], [1e3, 'ms'], [1, 'µs']];
+
+  /** 1536 µs are "1,5 ms". */
+  Domoflux.microseconds = function (value, { language }) {
+    const [length, name] = TIMES.find(([one]) => value >= one) || [1, 'µs'];
+    const left = value / length;
+    return number(left, left < 100 && length > 1 ? 1 : 0, language) + ' ' + name;
+  };
+
+  /** A counter's value; `unit` is that of `flow.kinds`: none, packets, bytes or microseconds. */
   Domoflux.counter = function (value, unit, texts) {
-    return unit === 'bytes' ? Domoflux.bytes(value, texts) : number(value, 0, texts.language);
+    if (unit === 'bytes') {
+      return Domoflux.bytes(value, texts);
+    }
+    return unit === 'microseconds' ? Domoflux.microseconds(value, texts) : number(value, 0, texts.language);
   };
 
   /** How fast a counter went from one poll to the next; null where that can't be said: the first poll, or a reset. */

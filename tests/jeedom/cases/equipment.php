@@ -198,16 +198,20 @@ Cases::add('commands in English', static function (Jeedom $jeedom): void {
     }
 });
 
-Cases::add('every command has a type of its own, a unit if it counts bytes, and is what the kind says', static function (Jeedom $jeedom): void {
-    $eqLogic = $jeedom->start()->add('Types');
-    foreach (Domoflux\Kinds::counters('mirror') as $counter) {
-        $cmd = $eqLogic->getCmd('info', $counter['name']);
-        Check::same(['numeric', $counter['unit'] === 'bytes' ? 'o' : ''], [$cmd->getSubType(), $cmd->getUnite()], $counter['name']);
-        Check::same((int) $counter['main'], (int) $cmd->getIsVisible(), $counter['name'] . ' visible');
-        Check::same((int) $counter['history'], (int) $cmd->getIsHistorized(), $counter['name'] . ' historised');
-    }
-    foreach ($eqLogic->getCmd() as $cmd) {
-        Check::true($cmd->getGeneric_type() !== null && $cmd->getGeneric_type() !== '', $cmd->getLogicalId() . ' has a generic type');
+Cases::add('every command has a type of its own, a unit if it counts bytes or a time, and is what the kind says', static function (Jeedom $jeedom): void {
+    $jeedom->start();
+    $units = ['bytes' => 'o', 'microseconds' => 'µs', 'packets' => '', 'none' => ''];
+    foreach (['mirror', 'multiplexer'] as $kind) {
+        $eqLogic = $jeedom->add('Types of ' . $kind, $kind);
+        foreach (Domoflux\Kinds::counters($kind) as $counter) {
+            $cmd = $eqLogic->getCmd('info', $counter['name']);
+            Check::same(['numeric', $units[$counter['unit']]], [$cmd->getSubType(), $cmd->getUnite()], $counter['name']);
+            Check::same((int) $counter['main'], (int) $cmd->getIsVisible(), $counter['name'] . ' visible');
+            Check::same((int) $counter['history'], (int) $cmd->getIsHistorized(), $counter['name'] . ' historised');
+        }
+        foreach ($eqLogic->getCmd() as $cmd) {
+            Check::true($cmd->getGeneric_type() !== null && $cmd->getGeneric_type() !== '', $cmd->getLogicalId() . ' has a generic type');
+        }
     }
 });
 

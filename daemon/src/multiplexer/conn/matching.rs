@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::counters::C;
+use super::super::lane::{FIN_WITHIN, Lane};
 use super::super::post::Post;
 use super::super::protocol::{After, Refusal, Scan, Side, Split, modbus};
 use super::super::request::Request;
@@ -112,11 +113,14 @@ impl Conn<'_> {
         }
         let after = hub.protocol.after(&request.body, body);
         self.flights.remove(place);
-        self.has_answered = true;
+        self.answers = self.answers.saturating_add(1);
         let now = self.heard;
         self.used = now;
-        if !self.gap.is_zero() {
-            self.not_before = Some(now + self.gap);
+        // A device that has closed after each answer so far is waited for, so that its FIN does not cross the next request.
+        let closes = self.answers == 1 && state.lanes.get(self.lane).is_some_and(Lane::closes_after_answers);
+        let gap = if closes { self.gap.max(FIN_WITHIN) } else { self.gap };
+        if !gap.is_zero() {
+            self.not_before = Some(now + gap);
         }
         if let Some(request) = state.finish(key) {
             self.answered(&request, body, state, post, now);
@@ -150,7 +154,7 @@ impl Conn<'_> {
                 units.answered(waiter.unit, is_exception);
             }
         }
-        post.answer_all(request, body, now);
+        post.answer_all(request, body);
     }
 
     /// Where a request's trouble is, for a person.

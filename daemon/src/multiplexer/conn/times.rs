@@ -29,7 +29,8 @@ impl Conn<'_> {
             }
             self.silent += 1;
             let why = format!("no answer within {}", self.hub.spec.timeout);
-            if !self.hub.by_tag || self.silent >= MOST_SILENT || self.late.len() >= MOST_LATE {
+            // What has begun to come and does not go on would be taken for the beginning of the next answer.
+            if !self.hub.by_tag || !self.input.is_empty() || self.silent >= MOST_SILENT || self.late.len() >= MOST_LATE {
                 return Some(Ended::Lost { why, refusal: Refusal::Silent });
             }
             let flight = self.flights.pop_front()?;
@@ -37,18 +38,14 @@ impl Conn<'_> {
             let mut post = Post::new(self.hub);
             let mut state = self.hub.state();
             let is_health_check = state.requests.get(flight.key).is_some_and(Request::is_health_check);
-            self.fail(flight.key, Refusal::Silent, &mut state, &mut post, now);
+            self.fail(flight.key, &why, Refusal::Silent, &mut state, &mut post, now);
             drop(state);
             post.send();
             if is_health_check {
                 return Some(Ended::Lost { why: format!("{why} to the health check"), refusal: Refusal::Silent });
             }
         }
-        let is_idle = self.flights.is_empty() && self.out.is_empty();
-        match self.hub.spec.close_when_idle {
-            Some(idle) if is_idle && self.used + idle.0 <= now => Some(Ended::Unused),
-            _ => None,
-        }
+        None
     }
 
     /// A request for all is carried out.
@@ -63,25 +60,24 @@ impl Conn<'_> {
 
     /// When there is something to do without anything happening.
     pub(super) fn next_time(&self) -> Option<Instant> {
-        let spec = &self.hub.spec;
-        let is_idle = self.flights.is_empty();
         let mut next = self.flights.front().map(|flight| flight.due(self.hub));
         let mut also = |at: Option<Instant>| next = [next, at].into_iter().flatten().min();
         also(self.not_before);
-        also(spec.close_when_idle.filter(|_| is_idle).map(|idle| self.used + idle.0));
-        also(self.check_at().filter(|_| is_idle));
-        also(
-            (self.io.is_serial() && !self.input.is_empty() && !is_idle)
-                .then(|| self.heard + PAUSE)
-                .filter(|at| *at > Instant::now()),
-        );
+        also(self.rests_until);
+        let may_be_whole = self.io.is_serial() && !self.input.is_empty() && !self.flights.is_empty();
+        also(may_be_whole.then(|| self.heard + PAUSE).filter(|at| *at > Instant::now()));
         next
     }
 
-    /// When the device is looked after, if nothing is answered before.
+    /// When the device is looked after, if nothing is answered before. The first connection does that for all.
     pub(super) fn check_at(&self) -> Option<Instant> {
         let interval = self.hub.spec.health_check_interval.0;
-        (self.hub.protocol.is_modbus() && !interval.is_zero()).then(|| self.used + interval)
+        (self.link == 0 && self.hub.protocol.is_modbus() && !interval.is_zero()).then(|| self.used + interval)
+    }
+
+    /// When a connection that nobody uses is closed.
+    pub(super) fn close_at(&self) -> Option<Instant> {
+        self.hub.spec.close_when_idle.map(|idle| self.used + idle.0)
     }
 
     /// Whether `at` has come; if not, the task is woken then. The timer is moved only to an earlier time: what is due moves
