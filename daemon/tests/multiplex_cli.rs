@@ -48,7 +48,7 @@ fn device() -> Server {
     Server::start(|_, mut stream| {
         while let Some((head, pdu)) = read_frame(&mut stream) {
             match head[6] {
-                9 => continue,
+                9 => {}
                 8 => return,
                 unit => {
                     let answer = answer(unit, &pdu);
