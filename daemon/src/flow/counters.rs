@@ -37,6 +37,23 @@ pub struct CounterDef {
     pub history: bool,
 }
 
+/// Declares the counters of a kind: an enum `C` of their places, and the table `COUNTERS`.
+macro_rules! counter_table {
+    ($($variant:ident $name:literal $unit:ident $gauge:literal [$($mark:ident)*] $title:literal,)*) => {
+        /// One counter of the kind.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum C { $($variant,)* }
+
+        /// The table of the kind's counters, in the order of their values.
+        pub static COUNTERS: &[$crate::flow::CounterDef] = &[
+            $($crate::flow::CounterDef {
+                name: $name, unit: $crate::flow::Unit::$unit, gauge: $gauge, title: $title, main: false, history: false,
+            }$(.$mark())*,)*
+        ];
+    };
+}
+pub(crate) use counter_table;
+
 impl CounterDef {
     /// The same, as one that is shown first.
     #[must_use]

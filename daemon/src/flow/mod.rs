@@ -37,6 +37,7 @@ pub use backoff::Backoff;
 pub use check::{Problem, Problems, read_spec};
 pub(crate) use check::{read, read_all};
 pub use connections::Connections;
+pub(crate) use counters::counter_table;
 pub use counters::{CounterDef, CounterValues, Counters, Unit};
 pub use error::{Fault, FlowError};
 pub use events::{Event, EventKind, Events, KEPT as EVENTS_KEPT, Polled};

@@ -1,23 +1,8 @@
 //! The counters of a mirror. The first fourteen have the names that the trafficmirror plugin gave them.
 
-use crate::flow::{CounterDef, Unit};
+use crate::flow::counter_table;
 
-macro_rules! counters {
-    ($($variant:ident $name:literal $unit:ident $gauge:literal [$($mark:ident)*] $title:literal,)*) => {
-        /// One counter of a mirror.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum C { $($variant,)* }
-
-        /// The table of a mirror's counters, in the order of their values.
-        pub static COUNTERS: &[CounterDef] = &[
-            $(CounterDef { name: $name, unit: Unit::$unit, gauge: $gauge, title: $title, main: false, history: false }$(.$mark())*,)*
-        ];
-
-        pub(super) const COUNT: usize = COUNTERS.len();
-    };
-}
-
-counters! {
+counter_table! {
     ClientConnections "clientConnections" None false [main] "Client connections",
     TargetConnections "targetConnections" None false [] "Target connections",
     MirrorConnections "mirrorConnections" None false [] "Mirror connections",
@@ -51,6 +36,8 @@ counters! {
     SpoolRepeated "spoolRepeated" None false [] "Connections played back that may have arrived before",
     SpoolDropped "spoolDropped" None false [] "Connections dropped from the disk",
 }
+
+pub(super) const COUNT: usize = COUNTERS.len();
 
 #[cfg(test)]
 mod tests {

@@ -1,22 +1,9 @@
 //! The counters of a multiplexer. Every request ends in exactly one of `answers`, the refusals and `abandoned`, or is still
 //! in `queueDepth` or `inFlight`.
 
-use crate::flow::{CounterDef, Unit};
+use crate::flow::counter_table;
 
-macro_rules! counters {
-    ($($variant:ident $name:literal $unit:ident $gauge:literal [$($mark:ident)*] $title:literal,)*) => {
-        /// One counter of a multiplexer.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum C { $($variant,)* }
-
-        /// The table of a multiplexer's counters, in the order of their values.
-        pub static COUNTERS: &[CounterDef] = &[
-            $(CounterDef { name: $name, unit: Unit::$unit, gauge: $gauge, title: $title, main: false, history: false }$(.$mark())*,)*
-        ];
-    };
-}
-
-counters! {
+counter_table! {
     ClientConnections "clientConnections" None false [] "Client connections",
     ActiveConnections "activeConnections" None true [main history] "Clients connected now",
     ClientRefused "clientRefused" None false [] "Clients refused",

@@ -140,25 +140,25 @@ pub trait Protocol: Sync {
         false
     }
 
-    /// Whether bodies are a Modbus unit and PDU.
+    /// Whether bodies are a Modbus unit and PDU. Then the methods below know them.
     fn is_modbus(&self) -> bool {
         false
     }
 
     /// What a request asks for. What is not known is a write.
-    fn intent(&self, _request: &[u8]) -> Intent {
-        Intent::Write
+    fn intent(&self, request: &[u8]) -> Intent {
+        if self.is_modbus() { modbus::intent(request) } else { Intent::Write }
     }
 
     /// Why `answer` is surely no answer to `request`, both being bodies.
-    fn mismatch(&self, _request: &[u8], _answer: &[u8]) -> Option<ProtocolError> {
-        None
+    fn mismatch(&self, request: &[u8], answer: &[u8]) -> Option<ProtocolError> {
+        if self.is_modbus() { modbus::mismatch(request, answer) } else { None }
     }
 
     /// The body by which a client is told why its request has no answer; without one, its connection is closed. `request`
     /// is empty where it could not be read.
-    fn refuse(&self, _request: &[u8], _why: Refusal) -> Option<Vec<u8>> {
-        None
+    fn refuse(&self, request: &[u8], why: Refusal) -> Option<Vec<u8>> {
+        if self.is_modbus() { modbus::refuse(request, why) } else { None }
     }
 
     /// What comes after `answer` to `request`.

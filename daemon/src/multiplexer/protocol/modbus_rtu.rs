@@ -2,7 +2,7 @@
 //! line silence ends it; over TCP there is none. So the length comes from the function and its byte counts (Modbus
 //! Application Protocol V1.1b3, 6), and, where these are a vendor's, from a CRC that is right.
 
-use super::{Intent, Protocol, ProtocolError, Refusal, Scan, Side, Split, Tag, Unwrapped, crc, modbus, wrong};
+use super::{Protocol, ProtocolError, Scan, Side, Split, Tag, Unwrapped, crc, modbus, wrong};
 
 /// The longest frame.
 const MOST: usize = modbus::MOST + crc::LENGTH;
@@ -142,18 +142,6 @@ impl Protocol for RtuOverTcp {
     fn is_modbus(&self) -> bool {
         true
     }
-
-    fn intent(&self, request: &[u8]) -> Intent {
-        modbus::intent(request)
-    }
-
-    fn mismatch(&self, request: &[u8], answer: &[u8]) -> Option<ProtocolError> {
-        modbus::mismatch(request, answer)
-    }
-
-    fn refuse(&self, request: &[u8], why: Refusal) -> Option<Vec<u8>> {
-        modbus::refuse(request, why)
-    }
 }
 
 impl Protocol for RtuSerial {
@@ -187,17 +175,5 @@ impl Protocol for RtuSerial {
 
     fn is_modbus(&self) -> bool {
         true
-    }
-
-    fn intent(&self, request: &[u8]) -> Intent {
-        modbus::intent(request)
-    }
-
-    fn mismatch(&self, request: &[u8], answer: &[u8]) -> Option<ProtocolError> {
-        modbus::mismatch(request, answer)
-    }
-
-    fn refuse(&self, request: &[u8], why: Refusal) -> Option<Vec<u8>> {
-        modbus::refuse(request, why)
     }
 }

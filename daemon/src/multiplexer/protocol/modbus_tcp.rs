@@ -3,7 +3,7 @@
 //!
 //! The header is transaction id, protocol id (0) and length, each two bytes big-endian; the length counts the unit id.
 
-use super::{Intent, Protocol, ProtocolError, Refusal, Scan, Split, Tag, Unwrapped, crc, modbus, wrong};
+use super::{Protocol, ProtocolError, Scan, Split, Tag, Unwrapped, crc, modbus, wrong};
 
 /// What stands before the unit id.
 const HEADER: usize = 6;
@@ -80,18 +80,6 @@ impl Protocol for ModbusTcp {
     fn is_modbus(&self) -> bool {
         true
     }
-
-    fn intent(&self, request: &[u8]) -> Intent {
-        modbus::intent(request)
-    }
-
-    fn mismatch(&self, request: &[u8], answer: &[u8]) -> Option<ProtocolError> {
-        modbus::mismatch(request, answer)
-    }
-
-    fn refuse(&self, request: &[u8], why: Refusal) -> Option<Vec<u8>> {
-        modbus::refuse(request, why)
-    }
 }
 
 impl Protocol for ModbusTcpCrc {
@@ -133,17 +121,5 @@ impl Protocol for ModbusTcpCrc {
 
     fn is_modbus(&self) -> bool {
         true
-    }
-
-    fn intent(&self, request: &[u8]) -> Intent {
-        modbus::intent(request)
-    }
-
-    fn mismatch(&self, request: &[u8], answer: &[u8]) -> Option<ProtocolError> {
-        modbus::mismatch(request, answer)
-    }
-
-    fn refuse(&self, request: &[u8], why: Refusal) -> Option<Vec<u8>> {
-        modbus::refuse(request, why)
     }
 }
