@@ -293,6 +293,8 @@ fn the_protocols_are_listed() {
     assert_eq!(code, 0);
     assert_eq!(names[..2], ["NAME", "echo"]);
     assert!(out.lines().any(|line| line.split_whitespace().take(2).eq(["echo", "line"])), "{out}");
+    let french = cli(&["protocols", "--language", "fr"]).1;
+    assert!(french.contains("une ligne série") && !french.contains(" line:"), "{french}");
     let listed: Value = serde_json::from_str(&cli(&["protocols", "--json"]).1).unwrap();
     assert_eq!(listed.as_array().unwrap().len(), names.len() - 1);
     for protocol in listed.as_array().unwrap() {

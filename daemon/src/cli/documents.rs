@@ -66,9 +66,13 @@ pub(super) struct ProtocolsArgs {
 
 pub(super) fn protocols(args: &ProtocolsArgs) -> Result<(), Failure> {
     let aliases = |name: &str| ALIASES.iter().filter(|(_, of)| *of == name).map(|(alias, _)| *alias).collect::<Vec<_>>();
-    let all = PROTOCOLS
-        .iter()
-        .map(|protocol| (protocol.name(), aliases(protocol.name()), i18n::text(protocol.about(), &args.language)));
+    let all = PROTOCOLS.iter().map(|protocol| {
+        let name = protocol.name();
+        // It is translated as the form has it, behind its name.
+        let about = i18n::text(&format!("{name} – {}", protocol.about()), &args.language).to_owned();
+        let about = about.split_once(" – ").map_or_else(String::new, |(_, about)| about.to_owned());
+        (name, aliases(name), about)
+    });
     if args.json {
         let all: Vec<_> = all.map(|(name, aliases, about)| json!({"name": name, "aliases": aliases, "description": about})).collect();
         return say(&format!("{:#}", json!(all)));
