@@ -297,7 +297,9 @@ fn units_are_counted_in_the_status() {
     let mut client = shared.client();
     client.reads(1, 0, 1);
     client.is_refused(&read_of(9, 0, 1), 4);
-    let details = shared.status()["details"].take();
+    let mut status = shared.status();
+    assert_eq!(status["connections"], 1, "clients, and no tasks of the flow's own");
+    let details = status["details"].take();
     assert_eq!(details["units"]["9"], json!({"requests": 1, "answers": 1, "exceptions": 1, "failures": 0}));
     assert_eq!(details["units"]["1"], json!({"requests": 1, "answers": 1, "exceptions": 0, "failures": 0}));
     assert_eq!(details["devices"][0]["device"], device.address.to_string());

@@ -128,6 +128,7 @@ fn requests_while_the_device_is_down_are_refused_and_answered_when_it_is_up() {
     client.is_refused(&write_of(1, 0, 1), 0x0a);
     assert!(shared.is_in_trouble().contains(&port.address.to_string()));
     assert_eq!(shared.counter("noPath"), 21);
+    assert_eq!(shared.status()["details"]["units"]["1"]["failures"], 21);
     assert!(shared.daemon.process.has_exited().is_none());
     let device = Device::start_at(port.address, Framing::Tcp, |_| Act::Answer);
     until("it is connected to", || (client.ask(&read_of(1, 0, 1)) == answer_to_read(1, 0, 1)).then_some(()));

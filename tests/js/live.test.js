@@ -55,6 +55,28 @@ test('it shows what the flow does', async () => {
   assert.equal(text('.alert'), '');
 });
 
+test('devices, units and clients of a flow are shown, where there are any', async () => {
+  const details = {
+    devices: [
+      { device: '192.168.1.22:502', connected: 1, waiting: 0, retry_in_ms: null },
+      { device: '<b>x</b>:502', connected: 0, waiting: 3, retry_in_ms: 4000 },
+    ],
+    units: { 1: { requests: 9, answers: 7, exceptions: 2, failures: 1 } },
+    clients: ['10.0.0.1:5', '10.0.0.2:6'],
+  };
+  const { text, next, here } = await panel([{ ...LIVE, status: { ...STATUS, details } }, LIVE,
+    { ...LIVE, status: { ...STATUS, details: { devices: 'none', units: null } } }]);
+  const rows = [...here.querySelectorAll('.domoflux-details tbody tr')].map((row) => [...row.children].map((cell) => cell.textContent));
+  assert.deepEqual(rows, [
+    ['192.168.1.22:502', '1', '0', ''], ['<b>x</b>:502', '0', '3', 'Nouvel essai dans 4 s'], ['1', '9', '7', '2', '1'],
+  ]);
+  assert.equal(text('.domoflux-details .domoflux-hint'), 'Clients : 10.0.0.1:5, 10.0.0.2:6');
+  await next();
+  assert.equal(here.querySelector('.domoflux-details').hidden, true, 'a kind without details has none');
+  await next();
+  assert.equal(here.querySelector('.domoflux-details').hidden, true, 'nor has what is not understood');
+});
+
 test('an error comes with what to do and when it is tried again', async () => {
   const error = '0.0.0.0:10001: address in use';
   const status = { ...STATUS, state: 'backoff', listening: [], error, fault: 'listen', retry_in_ms: 4000 };

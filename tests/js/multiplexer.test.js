@@ -39,13 +39,13 @@ test('a multiplexer that is filled in is the spec that somebody would write', ()
   const probe = control(at.here, 'Lecture de surveillance').closest('.domoflux-place');
   type(control(probe, 'Unité'), '3');
   type(control(probe, 'Adresse'), '40000');
-  choose(control(at.here, 'Quand la file est pleine'), 'Il est averti');
+  choose(control(at.here, 'Quand la file est pleine'), 'Le client est averti');
   fill('Fermeture si inactif', '10m');
   fill('Clients autorisés', '192.168.1.0/24');
   control(at.here, 'Partager les lectures identiques').click();
   addRow(at, 'Cache', { Durée: '2', Unités: '1', Adresses: '0-99,200' });
   addRow(at, 'Cache', { Durée: '500ms' });
-  choose(control(at.here, 'Lecture seule'), 'Elles sont refusées');
+  choose(control(at.here, 'Lecture seule'), 'Les écritures sont refusées');
   addRow(at, 'Écritures autorisées', { Fonctions: '6,16', Adresses: '40100-40120' });
   addRow(at, "Numéros d'unité", { 'Numéro pour les clients': '1', "Numéro pour l'appareil": '247' });
   addRow(at, 'Autres appareils', { Unités: '2-4', Appareil: '192.168.1.24:502' });

@@ -15,6 +15,8 @@ use tokio::task::AbortHandle;
 pub struct Connections {
     tasks: Mutex<Slab<Option<AbortHandle>>>,
     count: AtomicUsize,
+    /// How many of them are no connections of clients.
+    own: AtomicUsize,
     one_ended: Notify,
 }
 
@@ -47,6 +49,15 @@ impl Drop for Ticket {
     }
 }
 
+/// Counts a task of the flow's own, as long as it is there.
+struct Own(Arc<Connections>);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.0.own.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Connections {
     /// Runs `connection` to its end, or until [`Self::cut`].
     pub fn spawn(self: &Arc<Self>, connection: impl Future<Output = ()> + Send + Unpin + 'static) {
@@ -63,16 +74,28 @@ impl Connections {
         }
     }
 
-    /// How many run.
+    /// Runs a task of the flow's own: it is waited for and cut like a connection, and not counted as one.
+    pub fn spawn_own(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        self.own.fetch_add(1, Ordering::AcqRel);
+        let own = Own(Arc::clone(self));
+        self.spawn(Box::pin(async move {
+            let _own = own;
+            task.await;
+        }));
+    }
+
+    /// How many connections there are.
     pub fn count(&self) -> usize {
-        self.count.load(Ordering::Acquire)
+        // The flow's own last: of a task that begins or ends meanwhile, no connection too many is told.
+        let all = self.count.load(Ordering::Acquire);
+        all.saturating_sub(self.own.load(Ordering::Acquire))
     }
 
     /// Completes when none runs.
     pub async fn ended(&self) {
         loop {
             let ended = self.one_ended.notified();
-            if self.count() == 0 {
+            if self.count.load(Ordering::Acquire) == 0 {
                 return;
             }
             ended.await;
@@ -103,6 +126,18 @@ mod tests {
         assert_eq!(connections.cut(), 3);
         connections.ended().await;
         assert_eq!(connections.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_task_of_the_flows_own_is_no_connection() {
+        let connections = Arc::new(Connections::default());
+        connections.spawn_own(std::future::pending());
+        connections.spawn(std::future::pending());
+        assert_eq!(connections.count(), 1);
+        assert_eq!(connections.cut(), 2);
+        connections.ended().await;
+        connections.spawn(std::future::pending());
+        assert_eq!(connections.count(), 1);
     }
 
     #[tokio::test]

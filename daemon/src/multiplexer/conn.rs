@@ -394,9 +394,7 @@ impl<'a> Conn<'a> {
             lane.troubled.insert(request.unit);
             self.hub.report.failed(&self.place_of(&request), &text);
         }
-        if let Some(units) = &mut state.units {
-            request.each().for_each(|waiter| units.failed(waiter.unit));
-        }
+        state.note_failed(&request);
         post.refuse_all(&request, refusal);
     }
 }

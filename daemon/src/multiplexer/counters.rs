@@ -30,7 +30,7 @@ counter_table! {
     TargetActive "targetActive" None true [] "Connections to the device now",
     TargetInUse "targetInUse" None true [] "Target in use",
     LatencyP50 "latencyP50" Microseconds true [main history] "Time to an answer, median of 5 minutes",
-    LatencyP99 "latencyP99" Microseconds true [] "Time to an answer, 99 % are faster, of 5 minutes",
+    LatencyP99 "latencyP99" Microseconds true [] "Time to an answer, 99th percentile of 5 minutes",
     ClientRxBytes "clientRxBytes" Bytes false [] "Bytes from clients",
     ClientTxBytes "clientTxBytes" Bytes false [] "Bytes to clients",
     TargetRxBytes "targetRxBytes" Bytes false [] "Bytes from the device",

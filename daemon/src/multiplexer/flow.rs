@@ -46,14 +46,14 @@ impl Flow for MultiplexerFlow {
     }
 }
 
-/// Starts the tasks of a hub. They are connections of the flow's, so that a stop waits for them, and a removal ends them.
+/// Starts the tasks of a hub. They are tasks of the flow's own, so that a stop waits for them, and a removal ends them.
 fn start(hub: &Arc<Hub>, desk: &Arc<Desk>, cx: &FlowContext) {
     for lane in 0..=hub.spec.routes.len() {
         for place in 0..hub.spec.max_connections as usize {
-            cx.connections.spawn(Box::pin(link::run(Arc::clone(hub), Arc::clone(desk), lane, place)));
+            cx.connections.spawn_own(link::run(Arc::clone(hub), Arc::clone(desk), lane, place));
         }
     }
-    cx.connections.spawn(Box::pin(keeper::run(Arc::clone(hub), Arc::clone(desk))));
+    cx.connections.spawn_own(keeper::run(Arc::clone(hub), Arc::clone(desk)));
     desk.put(hub);
     let described = (Arc::downgrade(hub), Arc::downgrade(desk));
     cx.report.describe(move || {

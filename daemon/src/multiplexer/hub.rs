@@ -195,6 +195,7 @@ impl Hub {
         }
         let Some(device) = state.lanes.get_mut(lane) else { return };
         if device.is_hopeless(now) {
+            state.note_failed_of(waiter.unit);
             return post.refuse(&waiter, &request.body, Refusal::NoPath);
         }
         if self.spec.on_busy == OnBusy::Busy && device.queue.len() >= self.spec.queue_size as usize {

@@ -84,6 +84,7 @@ fn refuse_overdue(hub: &Hub) {
         }
         let refusal = if is_up { Refusal::Silent } else { Refusal::NoPath };
         for request in &overdue {
+            state.note_failed(request);
             post.refuse_all(request, refusal);
         }
     }

@@ -251,6 +251,9 @@ impl Place {
             self.hub.counters.set(C::TargetInUse as usize, 0);
         }
         let given_up = state.take_waiting(self.lane, Instant::now() - GRACE.min(self.hub.spec.timeout.0));
+        for request in &given_up {
+            state.note_failed(request);
+        }
         self.hub.show(&state);
         if self.hub.is_retired() {
             state.lanes.iter_mut().for_each(Lane::call_all);

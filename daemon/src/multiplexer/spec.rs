@@ -318,10 +318,10 @@ pub struct Route {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum OnBusy {
-    /// It waits
+    /// The client waits
     #[default]
     Wait,
-    /// It is told that the device is busy
+    /// The client is told that the device is busy
     Busy,
 }
 
@@ -329,12 +329,12 @@ pub enum OnBusy {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum ReadOnly {
-    /// They are sent
+    /// Writes are sent
     #[default]
     No,
-    /// They are refused with exception 0x01
+    /// Writes are refused with exception 0x01
     Deny,
-    /// They are confirmed, and not sent
+    /// Writes are confirmed, and not sent
     Ignore,
 }
 

@@ -53,6 +53,19 @@ impl State {
         }
     }
 
+    pub(super) fn note_failed_of(&mut self, unit: u8) {
+        if let Some(units) = &mut self.units {
+            units.failed(unit);
+        }
+    }
+
+    /// Nobody who waits for `request` gets an answer of the device.
+    pub(super) fn note_failed(&mut self, request: &Request) {
+        if let Some(units) = &mut self.units {
+            request.each().for_each(|waiter| units.failed(waiter.unit));
+        }
+    }
+
     /// Lets a client wait for the answer to a read that was asked already, if no write came between. When more than `most`
     /// wait, some of them have gone.
     pub(super) fn join(&mut self, key: ReadKey, waiter: &Waiter, most: usize) -> bool {

@@ -101,7 +101,8 @@ final class Commands
         $cmd->setGeneric_type($wanted['generic']);
         $cmd->setOrder($order);
         // Two commands of an equipment can't have the same name, and the database decides which are the same.
-        foreach ([$wanted['name'], $logicalId, $wanted['name'] . ' (' . $logicalId . ')'] as $name) {
+        $title = self::nameOf($wanted['name']);
+        foreach ([$title, $logicalId, $title . ' (' . $logicalId . ')'] as $name) {
             try {
                 $cmd->setName($name);
                 $cmd->save();
@@ -112,6 +113,12 @@ final class Commands
             }
         }
         Notice::log('error', sprintf(__('La commande %1$s de %2$s n\'a pas pu être créée', __FILE__), $logicalId, $eqLogic->getName()));
+    }
+
+    /** A title as the name of a command, from which the core takes straight apostrophes out. */
+    private static function nameOf(string $title): string
+    {
+        return str_replace("'", '’', $title);
     }
 
     // ---- Filling them

@@ -95,6 +95,35 @@
     };
   }
 
+  /** What is so inside the flow, where its kind says: the devices of a multiplexer, their units, and who is connected. */
+  function makeDetails(texts) {
+    const node = element('div', { class: 'domoflux-details', hidden: true });
+    const table = (heads, rows) => (rows.length === 0 ? null : element('table', { class: 'table table-condensed domoflux-counters' },
+      element('thead', {}, element('tr', {}, ...heads.map((head) => element('th', { scope: 'col' }, head)))),
+      element('tbody', {}, ...rows.map(([name, ...cells]) => element('tr', {},
+        element('th', { scope: 'row' }, name), ...cells.map((cell) => element('td', {}, cell)))))));
+    const retry = (ms) => (typeof ms === 'number' ? texts.retry.replace('%s', Domoflux.span(Math.max(1000, ms), texts)) : '');
+    const list = (value) => (Array.isArray(value) ? value : []);
+    return {
+      node,
+      update(status) {
+        const { devices, units, clients } = (status && status.details) || {};
+        const tables = [
+          table(texts.deviceColumns, list(devices).map((one) => [
+            String(one.device), String(one.connected), String(one.waiting), retry(one.retry_in_ms),
+          ])),
+          table(texts.unitColumns, Object.entries(Domoflux.isObject(units) ? units : {}).map(([unit, one]) => [
+            unit, ...['requests', 'answers', 'exceptions', 'failures'].map((name) => String(one[name])),
+          ])),
+          list(clients).length === 0 ? null : element('div', { class: 'domoflux-hint' },
+            Domoflux.named(texts.clients, list(clients).join(', '), texts)),
+        ].filter((one) => one);
+        node.hidden = tables.length === 0;
+        node.replaceChildren(...tables);
+      },
+    };
+  }
+
   /** The last lines of the log; follows its end unless somebody scrolled up. */
   function makeLog(texts) {
     const box = element('div', { class: 'domoflux-log', role: 'log', tabindex: 0, 'aria-label': texts.log });
@@ -141,6 +170,7 @@
       facts: makeFacts(names),
     }));
     const counters = makeCounters(defs, texts);
+    const details = makeDetails(texts);
     const log = makeLog(texts);
     let timer = null;
     let stopped = false;
@@ -173,6 +203,7 @@
         part.facts.node.hidden = !status && !configured;
         statusFacts(part.facts, status, texts, now);
       });
+      details.update(status);
       if (live.counters) {
         counters.update(live.counters, now);
       }
@@ -217,7 +248,7 @@
 
     const [whole, short] = parts;
     container.replaceChildren(whole.note, whole.facts.node, element('div', {}, again),
-      element('div', { class: 'domoflux-heading' }, texts.counters), counters.node,
+      details.node, element('div', { class: 'domoflux-heading' }, texts.counters), counters.node,
       element('div', { class: 'domoflux-heading' }, texts.log), log.node);
     if (short) {
       summary.replaceChildren(short.note, short.facts.node);

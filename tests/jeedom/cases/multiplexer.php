@@ -2,6 +2,7 @@
 
 declare(strict_types=1);
 
+use Domoflux\Kinds;
 use Domoflux\Rpc;
 use Domoflux\Tests\Cases;
 use Domoflux\Tests\Check;
@@ -45,6 +46,10 @@ Cases::add('two clients share one connection to a device, and each gets its own 
     $counters = Rpc::call('flow.counters')[$eqLogic->flowId()];
     foreach ($counters as $name => $value) {
         Check::true(is_object($eqLogic->getCmd('info', $name)), $name . ' has a command');
+    }
+    // What the core takes out of a name would be missed in a title.
+    foreach (Kinds::counters('multiplexer') as $counter) {
+        Check::same(str_replace("'", '’', $counter['title']), $eqLogic->getCmd('info', $counter['name'])->getName());
     }
 });
 
