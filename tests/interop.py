@@ -195,10 +195,14 @@ def serial_line(binary: str) -> None:
         try:
             until("socat makes a line", lambda: all(os.path.exists(end) for end in ends))
             with Device(lambda context: ModbusSerialServer(context, port=ends[0], baudrate=115200)):
-                spec = {"protocol": "modbus-rtu", "serial": {"device": ends[1], "baud_rate": 115200}}
+                spec = {"protocol": "modbus-rtu", "timeout": 1, "serial": {"device": ends[1], "baud_rate": 115200}}
                 with multiplexer(binary, spec) as at:
                     with ModbusTcpClient("127.0.0.1", port=at, timeout=2) as client:
                         until("the line answers", lambda: not client.read_holding_registers(0, device_id=1).isError())
+                        for noise in (b"\x00", b"\x01\x03\xff", b"\xff" * 40):
+                            with open(ends[0], "wb", buffering=0) as line:
+                                line.write(noise)
+                            same(client.read_holding_registers(7, count=2, device_id=17).registers, [17007, 17008], "after noise")
                     crowd(at, 15)
                     mbpoll(at)
         finally:

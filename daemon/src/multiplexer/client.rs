@@ -14,6 +14,8 @@ use crate::net::Budget;
 /// Up to how many bytes a buffer is not worth being accounted for.
 pub(super) const SMALL: usize = 4096;
 
+/// How many requests of one client may be on their way.
+const MOST_OUTSTANDING: u32 = 256;
 /// How many lanes a flow can have.
 const MOST_LANES: usize = 65;
 
@@ -109,7 +111,9 @@ impl Client {
     /// each other, but nothing passes a write: whoever writes and then reads wants to see what was written.
     pub(super) fn may_ask(&self, intent: Intent, several: bool) -> bool {
         let mut out = self.out();
-        let may = out.data.is_empty() && !out.closing && (out.outstanding == 0 || (several && intent == Intent::Read && out.writes == 0));
+        let may = out.data.is_empty()
+            && !out.closing
+            && (out.outstanding == 0 || (several && out.outstanding < MOST_OUTSTANDING && intent == Intent::Read && out.writes == 0));
         out.watched = !may;
         if may {
             out.outstanding += 1;

@@ -137,6 +137,10 @@ impl<'a> Conn<'a> {
         self.answers == 0 && (self.has_sent || self.opened.elapsed() < AT_ONCE)
     }
 
+    pub(super) fn is_serial(&self) -> bool {
+        self.io.is_serial()
+    }
+
     /// Whether it has answered once, and was closed by the device then; nothing, if that can't be told.
     pub(super) fn was_for_one(&self, ended: &Ended) -> Option<bool> {
         match (self.answers, ended) {

@@ -28,7 +28,7 @@ counter_table! {
     TargetErrConnect "targetErrConnect" None false [main] "Failed connections to the device",
     TargetLost "targetLost" None false [] "Connections that the device ended or that were given up",
     TargetActive "targetActive" None true [] "Connections to the device now",
-    TargetInUse "targetInUse" None true [] "Target in use",
+    TargetInUse "targetInUse" None true [] "Address of the device in use",
     LatencyP50 "latencyP50" Microseconds true [main history] "Time to an answer, median of 5 minutes",
     LatencyP99 "latencyP99" Microseconds true [] "Time to an answer, 99th percentile of 5 minutes",
     ClientRxBytes "clientRxBytes" Bytes false [] "Bytes from clients",

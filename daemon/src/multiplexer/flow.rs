@@ -55,6 +55,7 @@ fn start(hub: &Arc<Hub>, desk: &Arc<Desk>, cx: &FlowContext) {
     }
     cx.connections.spawn_own(keeper::run(Arc::clone(hub), Arc::clone(desk)));
     desk.put(hub);
+    hub.show(&hub.state()); // not what the last one had
     let described = (Arc::downgrade(hub), Arc::downgrade(desk));
     cx.report.describe(move || {
         let (hub, desk) = (described.0.upgrade()?, described.1.upgrade()?);

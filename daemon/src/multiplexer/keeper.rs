@@ -13,8 +13,9 @@ use super::link::until;
 use super::post::Post;
 use super::protocol::Refusal;
 
-/// How often the times of answers are counted anew while there are any.
+/// How often the times of answers are counted anew while there are more, and while they only get old.
 const REFRESH: Duration = Duration::from_secs(1);
+const REFRESH_OLD: Duration = Duration::from_secs(10);
 
 /// Runs until the hub is retired and its connections are closed.
 pub(super) async fn run(hub: Arc<Hub>, desk: Arc<Desk>) {
@@ -23,12 +24,16 @@ pub(super) async fn run(hub: Arc<Hub>, desk: Arc<Desk>) {
     loop {
         let (look_at, has_times, has_ended) = {
             let mut state = hub.state();
-            (state.next_look(Instant::now()), !state.latency.is_empty(), state.lanes.iter().all(Lane::has_ended))
+            (
+                state.next_look(Instant::now()),
+                (!state.latency.is_empty()).then(|| state.latency.is_new()),
+                state.lanes.iter().all(Lane::has_ended),
+            )
         };
         if hub.is_retired() && has_ended {
             return;
         }
-        refresh_at = has_times.then(|| refresh_at.unwrap_or_else(|| Instant::now() + REFRESH));
+        refresh_at = has_times.map(|is_new| refresh_at.unwrap_or_else(|| Instant::now() + if is_new { REFRESH } else { REFRESH_OLD }));
         tokio::select! {
             () = hub.attention.notified() => {}
             () = until(look_at) => refuse_overdue(&hub),

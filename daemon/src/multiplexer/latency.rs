@@ -15,6 +15,8 @@ const PIECE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Latency {
     began: Instant,
+    /// Something was noted since they were last asked for.
+    is_new: bool,
     pieces: Vec<Piece>,
 }
 
@@ -27,11 +29,12 @@ struct Piece {
 
 impl Latency {
     pub(super) fn new(now: Instant) -> Self {
-        Self { began: now, pieces: Vec::new() }
+        Self { began: now, is_new: false, pieces: Vec::new() }
     }
 
     /// Notes an answer.
     pub(super) fn add(&mut self, took: Duration, now: Instant) {
+        self.is_new = true;
         let number = self.number(now);
         if self.pieces.last().is_none_or(|piece| piece.number != number) {
             self.forget(now);
@@ -45,6 +48,7 @@ impl Latency {
 
     /// The times, in microseconds, that half and 99 % of the answers did not exceed; 0 without an answer.
     pub(super) fn p50_p99(&mut self, now: Instant) -> (u64, u64) {
+        self.is_new = false;
         self.forget(now);
         let total: u64 = self.pieces.iter().flat_map(|piece| piece.counts.iter()).map(|n| u64::from(*n)).sum();
         let at = |share: u64| {
@@ -59,6 +63,11 @@ impl Latency {
             0
         };
         (at(50), at(99))
+    }
+
+    /// Whether something was noted since they were last asked for.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Whether nothing is remembered.

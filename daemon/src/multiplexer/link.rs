@@ -48,11 +48,11 @@ pub(super) async fn run(hub: Arc<Hub>, desk: Arc<Desk>, lane: usize, link: usize
     let mut last_end: Option<Instant> = None;
     while place.is_wanted(check_at, last_end).await {
         match place.unless_unneeded(place.open(&mut failed)).await {
-            Some(Ok(io)) => {
+            Some(Some(io)) => {
                 place.serve(io).await;
                 last_end = Some(Instant::now());
             }
-            Some(Err(error)) => place.could_not(&error),
+            Some(None) => place.could_not(),
             None => return,
         }
         place.set(LinkState::Down);
@@ -122,17 +122,17 @@ impl Place {
     }
 
     /// A connection that the first request can be sent on.
-    async fn open(&self, failed: &mut Vec<(usize, Instant)>) -> Result<Io, String> {
+    async fn open(&self, failed: &mut Vec<(usize, Instant)>) -> Option<Io> {
         let io = self.connect(failed).await?;
         if !self.hub.spec.delay.0.is_zero() {
             sleep(self.hub.spec.delay.0).await;
             io.forget_all(); // a greeting, say, which is no answer to anything
         }
-        Ok(io)
+        Some(io)
     }
 
-    /// Connects to the first address that answers, those that failed lately last.
-    async fn connect(&self, failed: &mut Vec<(usize, Instant)>) -> Result<Io, String> {
+    /// Connects to the first address that answers, those that failed lately last. What fails is counted and reported.
+    async fn connect(&self, failed: &mut Vec<(usize, Instant)>) -> Option<Io> {
         let hub = &self.hub;
         if let Some(serial) = hub.spec.serial.as_ref().filter(|_| self.lane == 0 && hub.spec.target.is_none()) {
             return self.connected(Io::open(serial), 0);
@@ -143,7 +143,6 @@ impl Place {
         let mut order: Vec<usize> = (0..addresses.len()).collect();
         order.sort_by_key(|index| failed.iter().any(|(bad, _)| bad == index));
         let deadline = now + hub.spec.connect_timeout.0;
-        let mut errors = Vec::new();
         let mut left = order.len() as u32;
         for index in order {
             let Some(address) = addresses.get(index) else { continue };
@@ -158,11 +157,10 @@ impl Place {
                     hub.count(C::TargetErrConnect, 1);
                     failed.push((index, Instant::now()));
                     self.say_failed(address, &error.to_string());
-                    errors.push(error.to_string());
                 }
             }
         }
-        Err(errors.join("; "))
+        None
     }
 
     /// That another connection of several can't be opened is how many devices are, and no trouble.
@@ -174,7 +172,7 @@ impl Place {
         }
     }
 
-    fn connected(&self, opened: Result<Io, String>, index: usize) -> Result<Io, String> {
+    fn connected(&self, opened: Result<Io, String>, index: usize) -> Option<Io> {
         match &opened {
             Ok(_) => {
                 self.hub.count(C::TargetConnections, 1);
@@ -192,7 +190,7 @@ impl Place {
                 self.hub.report.failed(&self.hub.device(self.lane), error);
             }
         }
-        opened
+        opened.ok()
     }
 
     async fn serve(&self, io: Io) {
@@ -222,7 +220,8 @@ impl Place {
         if let Ended::Lost { .. } = ended {
             self.hub.count(C::TargetLost, 1);
         }
-        if conn.was_useless() {
+        // A line that can be opened is there: who is silent on it is a unit.
+        if conn.was_useless() && !conn.is_serial() {
             // Dialled again at once, it would be dialled for ever.
             self.failed();
             self.say_failed(&device, &format!("cannot use {device}: {why}"));
@@ -240,13 +239,12 @@ impl Place {
     }
 
     /// The device can't be reached: whoever has waited long enough is told, and the others wait for the next attempt.
-    fn could_not(&self, error: &str) {
+    fn could_not(&self) {
         self.failed();
         let mut state = self.hub.state();
         if state.lanes.get(self.lane).is_none_or(Lane::is_up) {
             return;
         }
-        tracing::debug!(flow = self.hub.id, "device {}: {error}", self.hub.device(self.lane));
         if self.lane == 0 && !self.hub.is_retired() {
             self.hub.counters.set(C::TargetInUse as usize, 0);
         }

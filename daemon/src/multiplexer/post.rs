@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::client::Client;
 use super::counters::C;
 use super::hub::Hub;
-use super::protocol::{After, Refusal};
+use super::protocol::{After, Refusal, modbus};
 use super::request::{Request, Waiter};
 
 /// Frames for clients.
@@ -46,7 +46,8 @@ impl<'a> Post<'a> {
         }
         self.counted.answers += 1;
         self.counted.exceptions += u64::from(is_exception);
-        self.put(waiter, Some(answer), close);
+        let answer = Some(answer).filter(|_| !self.is_for_all(waiter, request));
+        self.put(waiter, answer, close);
     }
 
     /// The answer to `request` for all who wait for it.
@@ -58,8 +59,7 @@ impl<'a> Post<'a> {
     pub(super) fn confirm(&mut self, request: &Request, answer: Option<&[u8]>) {
         for waiter in request.each() {
             self.counted.answers += 1;
-            // Whoever speaks a protocol without tags knows that a broadcast has no answer.
-            self.put(waiter, answer.filter(|_| self.hub.several), false);
+            self.put(waiter, answer.filter(|_| !self.is_for_all(waiter, &request.body)), false);
         }
     }
 
@@ -76,11 +76,17 @@ impl<'a> Post<'a> {
         self.hub.count(counter, 1);
         let answer = self.hub.protocol.refuse(request, why);
         let close = answer.is_none();
+        let answer = answer.filter(|_| !self.is_for_all(waiter, request));
         self.put(waiter, answer.as_deref(), close);
     }
 
     pub(super) fn refuse_all(&mut self, request: &Request, why: Refusal) {
         request.each().for_each(|waiter| self.refuse(waiter, &request.body, why));
+    }
+
+    /// Whether who speaks a protocol without tags knows that this has no answer: a write to all.
+    fn is_for_all(&self, waiter: &Waiter, request: &[u8]) -> bool {
+        self.hub.protocol.is_modbus() && !self.hub.several && waiter.unit == 0 && modbus::success(request).is_some()
     }
 
     fn put(&mut self, waiter: &Waiter, answer: Option<&[u8]>, close: bool) {

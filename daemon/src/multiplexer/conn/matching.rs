@@ -51,6 +51,10 @@ impl Conn<'_> {
                 }
                 break;
             }
+            if self.io.is_serial() && !self.may_begin(rest, &state) {
+                used += 1; // noise
+                continue;
+            }
             let split = whole
                 .take()
                 .map_or_else(|| hub.protocol.split(rest, &mut self.scan, self.most), |whole| Ok(Split::Frame(whole)));
@@ -62,6 +66,10 @@ impl Conn<'_> {
                     ended = self.answer(frame, &mut state, &mut post);
                 }
                 Ok(Split::More | Split::Prompt(_)) => break,
+                Err(_) if self.io.is_serial() => {
+                    used += 1;
+                    self.scan = Scan::new(Side::Upstream);
+                }
                 Err(error) => {
                     hub.count(C::DroppedAnswers, 1);
                     ended = Some(Ended::Lost { why: format!("its answer is none of {}: {error}", hub.protocol.name()), refusal: Refusal::BadAnswer });
@@ -72,6 +80,17 @@ impl Conn<'_> {
         drop(state);
         post.send();
         ended.map_or(Ok(used), Err)
+    }
+
+    /// Whether the answer that is awaited on a line may begin so.
+    fn may_begin(&self, rest: &[u8], state: &State) -> bool {
+        let request = self.flights.front().and_then(|flight| state.requests.get(flight.key));
+        let Some([unit, function, ..]) = request.map(|request| &*request.body) else { return true };
+        match rest {
+            [of, code, ..] => of == unit && code & 0x7f == *function,
+            [of] => of == unit,
+            [] => true,
+        }
     }
 
     /// Finds the request that a frame answers.
@@ -102,7 +121,7 @@ impl Conn<'_> {
         if let Some(error) = hub.protocol.mismatch(&request.body, body) {
             hub.count(C::DroppedAnswers, 1);
             let why = format!("its answer to {} does not fit: {error}", hub.summary(&request.body));
-            if hub.by_tag {
+            if hub.by_tag || self.io.is_serial() {
                 // What it is to answer has its own answer still to come, or none.
                 self.is_odd = true;
                 hub.report

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::super::post::Post;
 use super::super::protocol::{Refusal, modbus};
 use super::super::request::Request;
-use super::{Conn, Ended, MOST_LATE, MOST_SILENT, PAUSE};
+use super::{Conn, Ended, MOST_LATE, MOST_SILENT, PAUSE, TURNAROUND};
 
 impl Conn<'_> {
     /// What is due now: answers that did not come, a pause that ends a frame, a connection that nobody uses.
@@ -30,18 +30,25 @@ impl Conn<'_> {
             self.silent += 1;
             let why = format!("no answer within {}", self.hub.spec.timeout);
             // What has begun to come and does not go on would be taken for the beginning of the next answer.
-            if !self.hub.by_tag || !self.input.is_empty() || self.silent >= MOST_SILENT || self.late.len() >= MOST_LATE {
+            let is_unsure = !self.hub.by_tag || !self.input.is_empty() || self.silent >= MOST_SILENT || self.late.len() >= MOST_LATE;
+            if is_unsure && !self.io.is_serial() {
                 return Some(Ended::Lost { why, refusal: Refusal::Silent });
             }
             let flight = self.flights.pop_front()?;
-            self.late.push(flight.tag);
+            if self.io.is_serial() {
+                // Another connection would be the same line. What still comes is given the time for that.
+                self.input = Vec::new();
+                self.not_before = Some(now + self.gap.max(TURNAROUND));
+            } else {
+                self.late.push(flight.tag);
+            }
             let mut post = Post::new(self.hub);
             let mut state = self.hub.state();
             let is_health_check = state.requests.get(flight.key).is_some_and(Request::is_health_check);
             self.fail(flight.key, &why, Refusal::Silent, &mut state, &mut post, now);
             drop(state);
             post.send();
-            if is_health_check {
+            if is_health_check && !self.io.is_serial() {
                 return Some(Ended::Lost { why: format!("{why} to the health check"), refusal: Refusal::Silent });
             }
         }
