@@ -82,7 +82,6 @@ pub(super) struct Conn<'a> {
     /// It is not used for more.
     leaving: bool,
     silent: u32,
-    has_sent: bool,
     /// How many of its answers were right.
     answers: u32,
     not_before: Option<Instant>,
@@ -119,7 +118,6 @@ impl<'a> Conn<'a> {
             is_odd: false,
             leaving: false,
             silent: 0,
-            has_sent: false,
             answers: 0,
             not_before: None,
             gap: hub.spec.request_gap.0.max(hub.spec.serial.as_ref().map_or(Duration::ZERO, silence)),
@@ -132,9 +130,10 @@ impl<'a> Conn<'a> {
         }
     }
 
-    /// Whether it was asked something and has never answered, or was closed before it could be asked.
+    /// Whether it was closed before anything could be asked. One that is silent when asked, or closes then, is there: it may be
+    /// one unit that is off, or one client's request that it does not like.
     pub(super) fn was_useless(&self) -> bool {
-        self.answers == 0 && (self.has_sent || self.opened.elapsed() < AT_ONCE)
+        self.written == 0 && self.answers == 0 && self.opened.elapsed() < AT_ONCE
     }
 
     pub(super) fn is_serial(&self) -> bool {
@@ -211,7 +210,7 @@ impl<'a> Conn<'a> {
     fn at_its_end(&mut self) -> Ended {
         if !self.hub.by_tag && !self.flights.is_empty() && self.hub.protocol.is_whole_at_end(&self.input, &self.scan) {
             let input = std::mem::take(&mut self.input);
-            if let Err(ended) = self.parse(&input, Some(input.len())) {
+            if let Err(ended) = self.parse(&input, true) {
                 return ended;
             }
         }
@@ -236,7 +235,6 @@ impl<'a> Conn<'a> {
         {
             return Some(ended);
         }
-        let was_empty = state.lanes.get(self.lane)?.queue.len() == 0;
         while free > 0 {
             let Some(key) = state.take(self.lane, self.link, now, &mut abandoned) else { break };
             self.launch(key, &state, now);
@@ -253,10 +251,6 @@ impl<'a> Conn<'a> {
         }
         let lane = state.lanes.get_mut(self.lane)?;
         let (is_empty, is_retired) = (lane.queue.len() == 0, hub.is_retired());
-        if is_empty && !was_empty {
-            // Others may have waited for this, to rest or to end.
-            if is_retired { lane.call_all() } else { lane.call_passed_over() }
-        }
         if let Some(link) = lane.links.get_mut(self.link) {
             link.free = free;
             link.passed_over = self.flights.is_empty() && !is_empty;
@@ -319,7 +313,6 @@ impl<'a> Conn<'a> {
         if !self.hub.by_tag {
             self.scan = protocol.awaits(&request.body);
         }
-        self.has_sent = true;
         self.used = now;
         self.hub.count(C::Sent, 1);
     }
@@ -378,6 +371,7 @@ impl<'a> Conn<'a> {
         self.hub.show(&state);
         drop(state);
         post.send();
+        self.hub.attention.notify_one();
     }
 
     /// A request that was sent has got no answer: a read is sent again, if it may be.
@@ -388,7 +382,8 @@ impl<'a> Conn<'a> {
         if request.intent == Intent::Read && request.tries < self.hub.spec.retry_reads && request.waiters() > 0 {
             request.tries += 1;
             self.hub.count(C::Retries, 1);
-            return state.put_back(key, now);
+            self.hub.attention.notify_one(); // the keeper sees to how long it waits
+            return state.put_again(key, now);
         }
         let Some(request) = state.finish(key) else { return };
         let text = format!("device {}: {} is not answered: {why}", self.hub.device(self.lane), self.hub.summary(&request.body));

@@ -82,6 +82,9 @@ async fn serve(serving: Serving, lease: Lease, cx: FlowContext) -> Result<(), Fl
         tokio::select! {
             biased;
             () = cx.draining() => return Ok(()),
+            () = hub.broken.cancelled() => {
+                return Err(FlowError::Internal { what: "a task of a connection to the device panicked".to_owned() });
+            }
             (client, from) = lease.accept(&mut pause) => welcome(client, from, hub, desk, &cx),
         }
     }

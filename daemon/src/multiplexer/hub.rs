@@ -45,6 +45,8 @@ pub(super) struct Hub {
     retired: AtomicBool,
     /// Wakes the keeper.
     pub(super) attention: Notify,
+    /// A task of its own has panicked: it can't go on.
+    pub(super) broken: CancellationToken,
     /// The device's connections of this hub are closed.
     pub(super) ended: CancellationToken,
     /// The same of the hub before: a device that takes one connection takes this hub's after that.
@@ -76,6 +78,7 @@ impl Hub {
             state: Mutex::new(State::new(&spec, protocol.is_modbus())),
             retired: AtomicBool::new(false),
             attention: Notify::new(),
+            broken: CancellationToken::new(),
             ended: CancellationToken::new(),
             predecessor,
             spec,
@@ -103,7 +106,7 @@ impl Hub {
     /// Takes no more requests. What is asked already is answered.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
-        self.state().lanes.iter_mut().for_each(Lane::call_all);
+        self.state().lanes.iter_mut().for_each(Lane::retire);
         self.attention.notify_one();
     }
 

@@ -94,9 +94,6 @@ fn refuse_overdue(hub: &Hub) {
         }
     }
     hub.show(&state);
-    if hub.is_retired() {
-        state.lanes.iter_mut().for_each(Lane::call_all);
-    }
     drop(state);
     post.send();
 }

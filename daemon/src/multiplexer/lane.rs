@@ -18,6 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) const GRACE: Duration = Duration::from_millis(700);
 /// How long a device that closes after each answer is given to do so.
 pub(super) const FIN_WITHIN: Duration = Duration::from_millis(50);
+/// After how many timeouts a unit that is silent has another turn while others wait.
+const SILENT_TURNS: u32 = 4;
 /// A unit counts as one that others have to be protected from for so long after its last request.
 const UNIT_COUNTS: Duration = Duration::from_secs(60);
 
@@ -29,6 +31,8 @@ pub(super) struct Lane {
     /// Unlike that of any other.
     pub(super) number: u64,
     pub(super) queue: FairQueue,
+    /// Nothing more will be asked.
+    retired: bool,
     pub(super) links: Box<[Link]>,
     /// How many requests a connection takes at the same time.
     in_flight: usize,
@@ -42,6 +46,9 @@ pub(super) struct Lane {
     pub(super) last_read: Option<ReadKey>,
     /// Which of the addresses is used.
     pub(super) in_use: usize,
+    /// When one of these was asked last.
+    silent_sent: Option<Instant>,
+    timeout: Duration,
     /// How many connections in a row the device has closed after their first answer.
     closed_after_one: u32,
     /// The units that have not answered lately; none for a protocol without units.
@@ -91,6 +98,7 @@ impl Lane {
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             queue: FairQueue::default(),
+            retired: false,
             links: (0..spec.max_connections).map(|_| Link::default()).collect(),
             in_flight: spec.in_flight as usize,
             backoff: Backoff::new(spec.reconnect_backoff.0.max(Duration::from_millis(10)), LONGEST_PAUSE.max(spec.reconnect_backoff.0)),
@@ -99,6 +107,8 @@ impl Lane {
             units,
             last_read: None,
             in_use: 0,
+            silent_sent: None,
+            timeout: spec.timeout.0,
             closed_after_one: 0,
             troubled: HashSet::new(),
         }
@@ -126,14 +136,25 @@ impl Lane {
         }
     }
 
-    /// Wakes all connections, to see that the flow has another spec or none.
-    pub(super) fn call_all(&mut self) {
+    /// Nothing more will be asked: whoever has nothing to do may end.
+    pub(super) fn retire(&mut self) {
+        self.retired = true;
         self.links.iter_mut().for_each(Link::call);
     }
 
-    /// Wakes the connections that had nothing to do with what waited: nothing waits any more.
-    pub(super) fn call_passed_over(&mut self) {
-        self.links.iter_mut().filter(|link| link.passed_over).for_each(Link::call);
+    /// Nothing waits any more. Whoever has waited for that, to rest or to end, is woken.
+    fn emptied(&mut self) {
+        let retired = self.retired;
+        self.links.iter_mut().filter(|link| retired || link.passed_over).for_each(Link::call);
+    }
+
+    /// Takes all requests that `is_over` names out of the queue.
+    pub(super) fn take_out(&mut self, is_over: impl Fn(usize) -> bool) -> Vec<usize> {
+        let over = self.queue.take(is_over);
+        if !over.is_empty() && self.queue.len() == 0 {
+            self.emptied();
+        }
+        over
     }
 
     /// The connection's task looks: it is woken here.
@@ -217,10 +238,29 @@ impl Lane {
             return None;
         }
         let places = self.links.iter().filter(|link| link.state == LinkState::Up).count() * self.in_flight;
-        let Some(units) = &mut self.units else { return self.queue.pop(|_| true) };
-        let most = if places > 1 && units.are_several(now) { places - 1 } else { usize::MAX };
-        let found = self.queue.pop(|request| usize::from(units.sent(unit_of(request))) < most)?;
-        units.add(unit_of(found));
+        let found = match &mut self.units {
+            None => self.queue.pop(|_| true)?,
+            Some(units) => {
+                let most = if places > 1 && units.are_several(now) { places - 1 } else { usize::MAX };
+                let may_go = |request| usize::from(units.sent(unit_of(request))) < most;
+                let is_silent = |request| self.troubled.contains(&Some(unit_of(request)));
+                let had_a_turn = self.silent_sent.is_some_and(|at| now - at < self.timeout * SILENT_TURNS);
+                // One that is silent takes a whole timeout each time: while others wait, it has one turn in a few.
+                let first = if had_a_turn { self.queue.pop(|request| may_go(request) && !is_silent(request)) } else { None };
+                let found = match first {
+                    Some(found) => found,
+                    None => self.queue.pop(may_go)?,
+                };
+                if is_silent(found) {
+                    self.silent_sent = Some(now);
+                }
+                units.add(unit_of(found));
+                found
+            }
+        };
+        if self.queue.len() == 0 {
+            self.emptied();
+        }
         Some(found)
     }
 

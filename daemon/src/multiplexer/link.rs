@@ -69,8 +69,8 @@ impl Place {
             link.state = link_state;
             link.free = if link_state == LinkState::Up { self.hub.spec.in_flight as usize } else { 0 };
         }
-        // What waits may need another connection now, or nobody may be needed any more.
-        if self.hub.is_retired() { lane.call_all() } else { lane.call(Instant::now()) }
+        // What waits may need another connection now.
+        lane.call(Instant::now());
     }
 
     /// Waits until a connection is wanted, and may be opened; `false`: never more.
@@ -253,9 +253,6 @@ impl Place {
             state.note_failed(request);
         }
         self.hub.show(&state);
-        if self.hub.is_retired() {
-            state.lanes.iter_mut().for_each(Lane::call_all);
-        }
         drop(state);
         let mut post = Post::new(&self.hub);
         for request in &given_up {
@@ -289,11 +286,11 @@ impl Drop for Place {
             link.state = LinkState::Ended;
             link.free = 0;
         }
-        if self.hub.is_retired() {
-            state.lanes.iter_mut().for_each(Lane::call_all);
-        }
         drop(state);
         post.send();
+        if std::thread::panicking() {
+            self.hub.broken.cancel();
+        }
         self.hub.attention.notify_one();
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Request {
     /// How often it was sent again.
     pub(super) tries: u32,
     pub(super) phase: Phase,
+    /// Since when it has waited, or had when it was sent.
+    pub(super) since: Instant,
     /// The first and the others. Nobody waits for a health check.
     pub(super) first: Option<Waiter>,
     pub(super) more: Vec<Waiter>,
@@ -56,7 +58,20 @@ impl Request {
             (true, Ok(key @ [_, 1..=4, ..])) => Some(key),
             _ => None,
         };
-        Self { body, charge: None, intent, lane, unit, read, epoch: 0, tries: 0, phase: Phase::Sent(usize::MAX), first: None, more: Vec::new() }
+        Self {
+            body,
+            charge: None,
+            intent,
+            lane,
+            unit,
+            read,
+            epoch: 0,
+            tries: 0,
+            phase: Phase::Sent(usize::MAX),
+            since: Instant::now(),
+            first: None,
+            more: Vec::new(),
+        }
     }
 
     /// A read of the daemon's own, to see whether the device answers.

@@ -10,6 +10,7 @@ use super::cache::{Cache, ReadKey};
 use super::lane::Lane;
 use super::latency::Latency;
 use super::protocol::Intent;
+use super::queue::FairQueue;
 use super::request::{Phase, Request, Waiter};
 use super::spec::MultiplexerSpec;
 use super::units::Units;
@@ -85,6 +86,7 @@ impl State {
             self.written(unit);
         }
         let client = std::sync::Arc::clone(&waiter.client);
+        request.since = now;
         request.phase = Phase::Waiting(now);
         request.first = Some(waiter);
         let place = self.requests.insert(request);
@@ -108,7 +110,7 @@ impl State {
     pub(super) fn sweep(&mut self, lane: usize) -> u64 {
         let requests = &self.requests;
         let is_gone = |place: usize| requests.get(place).is_some_and(|request| request.each().all(|waiter| waiter.client.is_gone()));
-        let gone = self.lanes.get_mut(lane).map(|lane| lane.queue.take(is_gone)).unwrap_or_default();
+        let gone = self.lanes.get_mut(lane).map(|lane| lane.take_out(is_gone)).unwrap_or_default();
         gone.into_iter().filter_map(|place| self.remove(place)).map(|request| request.waiters() as u64).sum()
     }
 
@@ -145,13 +147,25 @@ impl State {
         }
     }
 
-    /// Puts a request that was taken back before all others.
+    /// Puts a request back that was taken and not sent: before all others.
     pub(super) fn put_back(&mut self, place: usize, now: Instant) {
+        let since = self.requests.get(place).map_or(now, |request| request.since);
+        self.put(place, since, now, |queue| queue.push_front(place));
+    }
+
+    /// Puts a request into its queue again that got no answer. It is not the first: a unit that is off must not have every turn.
+    pub(super) fn put_again(&mut self, place: usize, now: Instant) {
+        self.put(place, now, now, |queue| queue.push(place, &mut 0));
+    }
+
+    fn put(&mut self, place: usize, since: Instant, now: Instant, push: impl FnOnce(&mut FairQueue)) {
+        self.look_at = self.look_at.or(Some(since + self.timeout));
         let Some(request) = self.requests.get_mut(place) else { return };
-        request.phase = Phase::Waiting(now);
+        request.since = since;
+        request.phase = Phase::Waiting(since);
         if let Some(lane) = self.lanes.get_mut(request.lane) {
             lane.release(request.unit.unwrap_or(0));
-            lane.queue.push_front(place);
+            push(&mut lane.queue);
             lane.call(now);
         }
     }
@@ -186,7 +200,7 @@ impl State {
             Some(Phase::Waiting(since)) => since <= before,
             _ => false,
         };
-        let places = self.lanes.get_mut(lane).map(|lane| lane.queue.take(since)).unwrap_or_default();
+        let places = self.lanes.get_mut(lane).map(|lane| lane.take_out(since)).unwrap_or_default();
         places.into_iter().filter_map(|place| self.remove(place)).collect()
     }
 

@@ -20,12 +20,12 @@ impl Conn<'_> {
         self.heard = Instant::now();
         self.silent = 0;
         if self.input.is_empty() {
-            let used = self.parse(came, None)?;
+            let used = self.parse(came, false)?;
             self.input.extend_from_slice(came.get(used..).unwrap_or_default());
         } else {
             let mut input = std::mem::take(&mut self.input);
             input.extend_from_slice(came);
-            let used = self.parse(&input, None)?;
+            let used = self.parse(&input, false)?;
             if used < input.len() {
                 input.drain(..used);
                 self.input = input;
@@ -34,9 +34,9 @@ impl Conn<'_> {
         Ok(())
     }
 
-    /// Takes the answers off the front of `came`; the answer is how many bytes these were. With `whole`, the first so many
-    /// bytes are an answer, whatever they say.
-    pub(super) fn parse(&mut self, came: &[u8], mut whole: Option<usize>) -> Result<usize, Ended> {
+    /// Takes the answers off the front of `came`; the answer is how many bytes these were. With `is_whole`,
+    /// nothing more comes, and they end with an answer.
+    pub(super) fn parse(&mut self, came: &[u8], is_whole: bool) -> Result<usize, Ended> {
         let hub = self.hub;
         let mut post = Post::new(hub);
         let mut state = hub.state();
@@ -55,9 +55,7 @@ impl Conn<'_> {
                 used += 1; // noise
                 continue;
             }
-            let split = whole
-                .take()
-                .map_or_else(|| hub.protocol.split(rest, &mut self.scan, self.most), |whole| Ok(Split::Frame(whole)));
+            let split = if is_whole { Ok(Split::Frame(rest.len())) } else { hub.protocol.split(rest, &mut self.scan, self.most) };
             match split {
                 Ok(Split::Frame(length)) => {
                     used += length;
@@ -86,9 +84,11 @@ impl Conn<'_> {
     fn may_begin(&self, rest: &[u8], state: &State) -> bool {
         let request = self.flights.front().and_then(|flight| state.requests.get(flight.key));
         let Some([unit, function, ..]) = request.map(|request| &*request.body) else { return true };
+        // Whoever asks for 0 or 255 means the one that is there, whatever its number.
+        let is_unit = |of: &u8| of == unit || matches!(unit, 0 | 255);
         match rest {
-            [of, code, ..] => of == unit && code & 0x7f == *function,
-            [of] => of == unit,
+            [of, code, ..] => is_unit(of) && code & 0x7f == function & 0x7f,
+            [of] => is_unit(of),
             [] => true,
         }
     }

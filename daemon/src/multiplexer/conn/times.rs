@@ -15,7 +15,7 @@ impl Conn<'_> {
         if self.io.is_serial() && !self.input.is_empty() && self.heard + PAUSE <= now {
             let input = std::mem::take(&mut self.input);
             if self.hub.protocol.is_whole_after_silence(&input, &self.scan) {
-                if let Err(ended) = self.parse(&input, Some(input.len())) {
+                if let Err(ended) = self.parse(&input, true) {
                     return Some(ended);
                 }
             } else {
