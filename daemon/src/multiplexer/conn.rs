@@ -42,6 +42,8 @@ pub(super) enum Ended {
     Unused,
     /// The device has closed it, and nothing was on its way; or its last answer said so.
     Closed,
+    /// The device has closed it, or it broke, with requests on their way.
+    Cut { why: String },
     /// It is of no use any more. `refusal` is for those whose request was on its way.
     Lost { why: String, refusal: Refusal },
 }
@@ -74,6 +76,8 @@ pub(super) struct Conn<'a> {
     /// What is accounted for of these.
     charged: usize,
     flights: VecDeque<Flight>,
+    /// Answers that are still to be given: the device gets its next request first, so that it works meanwhile.
+    post: Post<'a>,
     next_tag: Tag,
     /// Tags of requests that were given up: their answers may still come.
     late: Vec<Tag>,
@@ -113,6 +117,7 @@ impl<'a> Conn<'a> {
             written: 0,
             charged: 0,
             flights: VecDeque::new(),
+            post: Post::new(hub),
             next_tag: fastrand::u16(..),
             late: Vec::new(),
             is_odd: false,
@@ -134,6 +139,11 @@ impl<'a> Conn<'a> {
     /// one unit that is off, or one client's request that it does not like.
     pub(super) fn was_useless(&self) -> bool {
         self.written == 0 && self.answers == 0 && self.opened.elapsed() < AT_ONCE
+    }
+
+    /// Whether the device has closed it without ever answering.
+    pub(super) fn was_turned_away(&self, ended: &Ended) -> bool {
+        self.answers == 0 && matches!(ended, Ended::Closed | Ended::Cut { .. })
     }
 
     pub(super) fn is_serial(&self) -> bool {
@@ -182,6 +192,7 @@ impl<'a> Conn<'a> {
             if let Err(error) = self.flush(cx) {
                 return Poll::Ready(self.lost(&crate::text::reason(&error)));
             }
+            self.post.send();
             if !self.has_come(self.next_time(), cx) {
                 return self.account();
             }
@@ -203,7 +214,7 @@ impl<'a> Conn<'a> {
         if self.flights.is_empty() {
             return Ended::Closed;
         }
-        Ended::Lost { why: format!("{why} before it had answered"), refusal: Refusal::Silent }
+        Ended::Cut { why: format!("{why} before it had answered") }
     }
 
     /// The device has closed.
@@ -355,9 +366,11 @@ impl<'a> Conn<'a> {
     pub(super) fn settle(&mut self, ended: &Ended) {
         let (why, refusal) = match ended {
             Ended::Lost { why, refusal } => (why.as_str(), *refusal),
+            Ended::Cut { why } => (why.as_str(), Refusal::Silent),
             Ended::Unused | Ended::Closed => ("the device has closed the connection", Refusal::Silent),
         };
         let now = Instant::now();
+        self.post.send();
         let mut post = Post::new(self.hub);
         let mut state = self.hub.state();
         // From the last to the first, because each goes to the front.

@@ -46,6 +46,8 @@ pub(super) struct Lane {
     pub(super) last_read: Option<ReadKey>,
     /// Which of the addresses is used.
     pub(super) in_use: usize,
+    /// It has not answered the last health check.
+    pub(super) unwell: bool,
     /// When one of these was asked last.
     silent_sent: Option<Instant>,
     timeout: Duration,
@@ -107,6 +109,7 @@ impl Lane {
             units,
             last_read: None,
             in_use: 0,
+            unwell: false,
             silent_sent: None,
             timeout: spec.timeout.0,
             closed_after_one: 0,

@@ -176,7 +176,9 @@ impl Place {
         match &opened {
             Ok(_) => {
                 self.hub.count(C::TargetConnections, 1);
-                self.hub.report.mended(&self.hub.device(self.lane));
+                if !self.hub.state().lanes.get(self.lane).is_some_and(|lane| lane.unwell) {
+                    self.hub.report.mended(&self.hub.device(self.lane));
+                }
                 if self.lane == 0 && !self.hub.is_retired() {
                     self.hub.counters.set(C::TargetInUse as usize, index as u64 + 1);
                 }
@@ -215,17 +217,18 @@ impl Place {
         let why = match ended {
             Ended::Unused => return,
             Ended::Closed => "it closes connections at once",
-            Ended::Lost { why, .. } => why,
+            Ended::Lost { why, .. } | Ended::Cut { why } => why,
         };
-        if let Ended::Lost { .. } = ended {
-            self.hub.count(C::TargetLost, 1);
-        }
+        let is_closed = matches!(ended, Ended::Closed);
+        self.hub.count(C::TargetLost, u64::from(!is_closed));
+        // While it has another connection, it may not want a second one.
+        let is_one_too_many = conn.was_turned_away(ended) && self.hub.state().lanes.get(self.lane).is_some_and(Lane::is_up);
         // A line that can be opened is there: who is silent on it is a unit.
-        if conn.was_useless() && !conn.is_serial() {
+        if is_one_too_many || (conn.was_useless() && !conn.is_serial()) {
             // Dialled again at once, it would be dialled for ever.
             self.failed();
             self.say_failed(&device, &format!("cannot use {device}: {why}"));
-        } else if let Ended::Lost { .. } = ended {
+        } else if !is_closed {
             self.hub
                 .report
                 .happened(&format_args!("lost {device}"), &format!("device {device}: {why}; it is connected to again"));

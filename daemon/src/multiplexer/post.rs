@@ -8,6 +8,9 @@ use super::hub::Hub;
 use super::protocol::{After, Refusal, modbus};
 use super::request::{Request, Waiter};
 
+/// How many bytes are kept for the next answers.
+const KEPT: usize = 16 << 10;
+
 /// Frames for clients.
 pub(super) struct Post<'a> {
     hub: &'a Hub,
@@ -114,5 +117,9 @@ impl<'a> Post<'a> {
         self.hub.count(C::Abandoned, counted.abandoned);
         self.hub.count(C::ClientTxBytes, self.frames.len() as u64);
         self.frames.clear();
+        self.body.clear();
+        // What a large answer took is not kept for the next small one.
+        self.frames.shrink_to(KEPT);
+        self.body.shrink_to(KEPT);
     }
 }

@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use super::super::counters::C;
 use super::super::lane::{FIN_WITHIN, Lane};
-use super::super::post::Post;
 use super::super::protocol::{After, Refusal, Scan, Side, Split, modbus};
 use super::super::request::Request;
 use super::super::rules;
@@ -38,7 +37,6 @@ impl Conn<'_> {
     /// nothing more comes, and they end with an answer.
     pub(super) fn parse(&mut self, came: &[u8], is_whole: bool) -> Result<usize, Ended> {
         let hub = self.hub;
-        let mut post = Post::new(hub);
         let mut state = hub.state();
         let mut used = 0;
         let mut ended = None;
@@ -61,7 +59,7 @@ impl Conn<'_> {
                     used += length;
                     let frame = rest.get(..length).unwrap_or_default();
                     self.scan = Scan::new(Side::Upstream);
-                    ended = self.answer(frame, &mut state, &mut post);
+                    ended = self.answer(frame, &mut state);
                 }
                 Ok(Split::More | Split::Prompt(_)) => break,
                 Err(_) if self.io.is_serial() => {
@@ -75,8 +73,6 @@ impl Conn<'_> {
             }
         }
         hub.show(&state);
-        drop(state);
-        post.send();
         ended.map_or(Ok(used), Err)
     }
 
@@ -94,7 +90,7 @@ impl Conn<'_> {
     }
 
     /// Finds the request that a frame answers.
-    pub(super) fn answer(&mut self, frame: &[u8], state: &mut State, post: &mut Post<'_>) -> Option<Ended> {
+    pub(super) fn answer(&mut self, frame: &[u8], state: &mut State) -> Option<Ended> {
         let hub = self.hub;
         let wrong = |why: String| Some(Ended::Lost { why, refusal: Refusal::BadAnswer });
         let unwrapped = match hub.protocol.unwrap(frame) {
@@ -142,12 +138,12 @@ impl Conn<'_> {
             self.not_before = Some(now + gap);
         }
         if let Some(request) = state.finish(key) {
-            self.answered(&request, body, state, post, now);
+            self.answered(&request, body, state, now);
         }
         (after == After::Close).then_some(Ended::Closed)
     }
 
-    pub(super) fn answered(&self, request: &Request, body: &[u8], state: &mut State, post: &mut Post<'_>, now: Instant) {
+    pub(super) fn answered(&mut self, request: &Request, body: &[u8], state: &mut State, now: Instant) {
         let is_exception = body.get(1).is_some_and(|function| function & 0x80 != 0);
         if let (Some(read), false) = (request.read, is_exception) {
             let ttl = modbus::ask(&request.body).map_or(Duration::ZERO, |ask| rules::ttl(&self.hub.spec, &ask));
@@ -159,6 +155,9 @@ impl Conn<'_> {
             lane.answers();
             if !is_exception {
                 lane.last_read = request.read.or(lane.last_read);
+            }
+            if std::mem::take(&mut lane.unwell) {
+                self.hub.report.mended(&self.hub.device(self.lane));
             }
             if lane.troubled.remove(&request.unit) {
                 self.hub.report.mended(&self.place_of(request));
@@ -173,7 +172,7 @@ impl Conn<'_> {
                 units.answered(waiter.unit, is_exception);
             }
         }
-        post.answer_all(request, body);
+        self.post.answer_all(request, body);
     }
 
     /// Where a request's trouble is, for a person.

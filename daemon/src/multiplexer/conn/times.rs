@@ -31,6 +31,7 @@ impl Conn<'_> {
             let why = format!("no answer within {}", self.hub.spec.timeout);
             // What has begun to come and does not go on would be taken for the beginning of the next answer.
             let is_unsure = !self.hub.by_tag || !self.input.is_empty() || self.silent >= MOST_SILENT || self.late.len() >= MOST_LATE;
+            self.note_health_check(&why);
             if is_unsure && !self.io.is_serial() {
                 return Some(Ended::Lost { why, refusal: Refusal::Silent });
             }
@@ -53,6 +54,21 @@ impl Conn<'_> {
             }
         }
         None
+    }
+
+    /// Says that the device is not well, if it is that what was not answered asked for.
+    fn note_health_check(&self, why: &str) {
+        let Some(key) = self.flights.front().map(|flight| flight.key) else { return };
+        let mut state = self.hub.state();
+        if !state.requests.get(key).is_some_and(Request::is_health_check) {
+            return;
+        }
+        if let Some(lane) = state.lanes.get_mut(self.lane) {
+            lane.unwell = true;
+        }
+        drop(state);
+        let device = self.hub.device(self.lane);
+        self.hub.report.failed(&device, &format!("device {device}: {why} to the health check"));
     }
 
     /// A request for all is carried out.
