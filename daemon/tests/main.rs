@@ -36,6 +36,7 @@ mod mirror_udp_load;
 mod mirror_udp_machine;
 mod mirror_udp_trouble;
 mod multiplex_answers;
+mod multiplex_attack;
 mod multiplex_chaos;
 mod multiplex_checks;
 mod multiplex_cli;
