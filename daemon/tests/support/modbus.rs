@@ -158,11 +158,6 @@ impl Device {
         }
     }
 
-    /// Closes one of its connections.
-    pub(crate) fn closes(&self, connection: usize) {
-        let _ = self.inside.log.lock().unwrap().streams[connection].shutdown(Shutdown::Both);
-    }
-
     /// Waits until it has seen `n` requests.
     #[track_caller]
     pub(crate) fn has_seen(&self, n: usize) -> Vec<Seen> {
